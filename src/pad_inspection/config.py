@@ -1,0 +1,407 @@
+"""All tunable values, once: frozen dataclasses with unit, range and documentation.
+
+They feed the YAML files, the ROS parameters, the command line and the parameter table in the docs.
+Unknown keys and values out of range raise ValueError with what was got and what was wanted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+PRESETS = ('ours', 'paper', 'splatpose_plus')
+
+
+def option(default, doc: str, *, unit: str = '', low=None, high=None, choices=None):
+    """One tunable value: its default, what it does, its unit and what it may be."""
+    return field(
+        default=default,
+        metadata={'doc': doc, 'unit': unit, 'low': low, 'high': high, 'choices': choices},
+    )
+
+
+class _Checked:
+    """Checks every option against its type, range and choices when the object is made."""
+
+    def __post_init__(self):
+        hints = get_type_hints(type(self))
+        for f in dataclasses.fields(self):
+            value, meta = getattr(self, f.name), f.metadata
+            if dataclasses.is_dataclass(value):
+                continue
+            name, wanted = f'{type(self).__name__}.{f.name}', hints[f.name]
+            if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+                object.__setattr__(self, f.name, value)
+            if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+                raise ValueError(f'{name} is {value!r}, wanted a value of type {wanted.__name__}')
+            if meta.get('choices') and value not in meta['choices']:
+                raise ValueError(f'{name} is {value!r}, wanted one of {list(meta["choices"])}')
+            low, high = meta.get('low'), meta.get('high')
+            if (low is not None and not value >= low) or (high is not None and not value <= high):
+                raise ValueError(
+                    f'{name} is {value}, wanted {low} to {high} {meta["unit"]}'.strip()
+                )
+
+
+@dataclass(frozen=True)
+class SegmentationConfig(_Checked):
+    """Which pixels of the query are object."""
+
+    network: str = option(
+        'isnet',
+        'isnet (ONNX, installed with the package), birefnet (from weights), silhouette (none: only '
+        'the rendered silhouette is compared; localisation then matches without a mask)',
+        choices=('isnet', 'birefnet', 'silhouette'),
+    )
+    weights: str = option('', 'file or folder of the network; empty = the installed one')
+    threshold: float = option(0.5, 'probability above which a pixel is object', low=0.0, high=1.0)
+    min_area_fraction: float = option(
+        0.005, 'less object than this share of the image means: no object', low=0.0, high=1.0
+    )
+
+
+@dataclass(frozen=True)
+class LocalizationConfig(_Checked):
+    """From an image and its mask to a pose."""
+
+    features: str = option(
+        'xfeat',
+        'local features: xfeat (fast), aliked (accurate), sift (classical)',
+        choices=('xfeat', 'aliked', 'sift'),
+    )
+    matcher: str = option(
+        'mutual_nn',
+        'mutual_nn, or lightglue (LightGlue for aliked, LighterGlue for xfeat)',
+        choices=('mutual_nn', 'lightglue'),
+    )
+    max_keypoints: int = option(1024, 'keypoints of an image', low=64, high=8192)
+    crop_px: int = option(512, 'the object is cropped and scaled to this size', unit='px', low=128)
+    num_rotations: int = option(
+        4, 'in-plane turns of the query that are tried (1, 2, 4 or 8)', choices=(1, 2, 4, 8)
+    )
+    num_retrieved: int = option(10, 'reference views that are matched', low=1, high=200)
+    min_cosine: float = option(0.82, 'least similarity of mutual neighbours', low=-1.0, high=1.0)
+    ransac_threshold_px: float = option(4.0, 'PnP inlier distance', unit='px', low=0.1)
+    min_inliers: int = option(15, 'fewer PnP inliers mean: not localised', low=4)
+    max_hypotheses: int = option(3, 'poses that are verified by rendering', low=1, high=20)
+    seed: int = option(0, 'seed of RANSAC', low=0)
+
+
+@dataclass(frozen=True)
+class RefinementConfig(_Checked):
+    """Photometric refinement of the pose against the splats, and verification."""
+
+    max_steps: int = option(40, 'steps at most; 0 = no refinement', low=0, high=1000)
+    learning_rate: float = option(0.01, 'first step size, relative to the object size', low=0.0)
+    coarse_factor: int = option(1, 'render at 1/factor of the image for the first half', low=1)
+    min_silhouette_iou: float = option(
+        0.7,
+        'least overlap of the rendered and the segmented silhouette; calibration may raise it',
+        low=0.0,
+        high=1.0,
+    )
+    min_agreement: float = option(
+        0.5,
+        'least correlation of render and image inside the silhouette; calibration may raise it',
+        low=-1.0,
+        high=1.0,
+    )
+
+
+@dataclass(frozen=True)
+class RenderingConfig(_Checked):
+    """How the splats are rendered."""
+
+    device: str = option('auto', 'auto, cpu or cuda', choices=('auto', 'cpu', 'cuda'))
+    threads: int = option(0, 'CPU threads, 0 = all', low=0, high=256)
+    silhouette_alpha: float = option(
+        0.5, 'rendered alpha above which a pixel is object', low=0.01, high=0.99
+    )
+
+
+@dataclass(frozen=True)
+class BackgroundConfig(_Checked):
+    """What is behind the object: inpainting, and how the reference picture is put together."""
+
+    inpainter: str = option(
+        'patchmatch',
+        'patchmatch, telea (fast), lama (TorchScript file in lama_weights), none',
+        choices=('patchmatch', 'telea', 'lama', 'none'),
+    )
+    lama_weights: str = option('', "path of LaMa's TorchScript file")
+    dilation_px: int = option(5, 'the mask is grown by this before inpainting', unit='px', low=0)
+    max_inpaint_px: int = option(
+        200, 'inpainting works at most at this size of the crop', unit='px', low=32
+    )
+    composition: str = option(
+        'alpha', 'alpha: C + (1-A) B; binary: paste by mask', choices=('alpha', 'binary')
+    )
+
+
+@dataclass(frozen=True)
+class ComparisonConfig(_Checked):
+    """Query against reference picture -> anomaly map -> score."""
+
+    backbone: str = option(
+        'efficientnet_lite0',
+        'efficientnet_lite0, or efficientnet_b4 (from backbone_weights)',
+        choices=('efficientnet_lite0', 'efficientnet_b4'),
+    )
+    backbone_weights: str = option('', 'weights file; empty = the installed one')
+    input_px: int = option(
+        400, 'the crop or image is compared at this size', unit='px', low=64, high=2048
+    )
+    region: str = option(
+        'union',
+        'union of segmentation and silhouette, or silhouette',
+        choices=('union', 'silhouette', 'image'),
+    )
+    distance: str = option(
+        'cosine', 'cosine of normalised features, or squared_l2', choices=('cosine', 'squared_l2')
+    )
+    color_weight: float = option(1.0, 'weight of the colour term; 0 = none', low=0.0)
+    tolerance_cells: int = option(
+        1, 'feature cells by which both pictures may be misaligned', low=0, high=4
+    )
+    affine_color: bool = option(True, 'fit gain and bias of each colour channel first')
+    blur_sigma_px: float = option(2.0, 'Gaussian blur of the map', unit='px', low=0.0)
+    use_uncertainty: bool = option(
+        True, "subtract what normal views differ by at that place of the object's surface"
+    )
+    image_score: str = option(
+        'region',
+        'region: best connected region; top_fraction; max',
+        choices=('region', 'top_fraction', 'max'),
+    )
+    top_fraction: float = option(0.005, 'share of the compared pixels', low=0.0, high=1.0)
+    min_region_px: int = option(12, 'smaller regions are ignored', unit='px', low=1)
+
+
+@dataclass(frozen=True)
+class DecisionConfig(_Checked):
+    """From image scores to verdicts."""
+
+    min_inspected_fraction: float = option(
+        0.5, 'less of the silhouette compared means UNDETERMINED', low=0.0, high=1.0
+    )
+    min_views: int = option(1, 'judged views that an object needs to PASS', low=1, high=1000)
+    max_false_reject_rate: float = option(
+        0.05, 'wanted share of good pieces rejected; fixes the threshold', low=1e-4, high=0.5
+    )
+    margin: float = option(
+        1.0, 'the calibrated threshold is multiplied by this', low=0.1, high=10.0
+    )
+    reject_undetermined: bool = option(True, 'an object that cannot be judged is rejected')
+
+
+@dataclass(frozen=True)
+class InspectionConfig(_Checked):
+    """The online flow, in the order of its steps."""
+
+    preset: str = option('ours', 'which method the values stand for', choices=PRESETS)
+    segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
+    localization: LocalizationConfig = field(default_factory=LocalizationConfig)
+    rendering: RenderingConfig = field(default_factory=RenderingConfig)
+    refinement: RefinementConfig = field(default_factory=RefinementConfig)
+    background: BackgroundConfig = field(default_factory=BackgroundConfig)
+    comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
+    decision: DecisionConfig = field(default_factory=DecisionConfig)
+
+
+@dataclass(frozen=True)
+class MappingConfig(_Checked):
+    """Structure from Motion from views with known poses."""
+
+    num_neighbors: int = option(10, 'views that each view is matched with', low=1, high=100)
+    max_view_angle_deg: float = option(45.0, 'between matched views', unit='deg', low=1.0)
+    max_epipolar_px: float = option(2.0, 'matches farther from the epipolar line go', unit='px')
+    min_triangulation_deg: float = option(1.5, 'least angle of a 3D point', unit='deg', low=0.0)
+    min_points: int = option(300, 'a model with fewer 3D points is refused', low=1)
+    min_mean_track: float = option(2.2, 'a model with shorter mean tracks is refused', low=1.0)
+    max_reprojection_px: float = option(
+        3.0, 'a model with a larger mean error is refused', low=0.1
+    )
+
+
+@dataclass(frozen=True)
+class FitConfig(_Checked):
+    """Fitting the Gaussians."""
+
+    iterations: int = option(3000, 'optimisation steps', low=1, high=200000)
+    sh_degree: int = option(3, 'degree of the spherical harmonics', low=0, high=3)
+    max_gaussians: int = option(60000, 'densification stops there', low=100)
+    densify_interval: int = option(100, 'steps between densifications', low=1)
+    densify_until: float = option(0.6, 'share of the steps with densification', low=0.0, high=1.0)
+    grow_gradient: float = option(
+        2e-4, 'screen-space gradient that makes a Gaussian split', low=0.0
+    )
+    ssim_weight: float = option(0.2, 'weight of D-SSIM in the loss', low=0.0, high=1.0)
+    alpha_weight: float = option(0.1, 'weight of the alpha term in the loss', low=0.0)
+    holdout_every: int = option(8, 'each n-th view is held out for quality and calibration', low=2)
+
+
+@dataclass(frozen=True)
+class CalibrationConfig(_Checked):
+    """Thresholds from held-out normal views on synthetic backgrounds."""
+
+    backgrounds_per_view: int = option(3, 'synthetic backgrounds of each held-out view', low=1)
+    turns_deg: float = option(180.0, 'in-plane turns are drawn from +- this', unit='deg', low=0.0)
+
+
+@dataclass(frozen=True)
+class BuildConfig(_Checked):
+    """Offline: from pictures of good pieces to a model bundle."""
+
+    seed: int = option(0, 'of everything random', low=0)
+    mapping: MappingConfig = field(default_factory=MappingConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    inspection: InspectionConfig = field(default_factory=InspectionConfig)
+
+
+# What each preset changes from the defaults; 'ours' is the defaults.
+PRESET_VALUES: dict[str, dict[str, Any]] = {
+    'ours': {},
+    'paper': {
+        'refinement': {'max_steps': 0},
+        'background': {'composition': 'binary', 'max_inpaint_px': 4096},
+        'comparison': {
+            'region': 'union',
+            'color_weight': 0.0,
+            'tolerance_cells': 0,
+            'affine_color': False,
+            'use_uncertainty': False,
+            'blur_sigma_px': 4.0,
+            'image_score': 'max',
+            'min_region_px': 1,
+        },
+    },
+    'splatpose_plus': {
+        'refinement': {'max_steps': 0},
+        'background': {'inpainter': 'none', 'composition': 'binary'},
+        'comparison': {
+            'region': 'image',
+            'distance': 'squared_l2',
+            'color_weight': 1.0,
+            'tolerance_cells': 0,
+            'affine_color': False,
+            'use_uncertainty': False,
+            'blur_sigma_px': 4.0,
+            'image_score': 'max',
+            'min_region_px': 1,
+        },
+    },
+}
+
+
+def preset_config(preset: str) -> InspectionConfig:
+    """The inspection configuration of a named preset.
+
+    Raises:
+        ValueError: no such preset.
+    """
+    if preset not in PRESET_VALUES:
+        raise ValueError(f'unknown preset {preset!r}, wanted one of {sorted(PRESET_VALUES)}')
+    return from_dict(InspectionConfig, {'preset': preset, **PRESET_VALUES[preset]})
+
+
+def from_dict(config_class, values: dict[str, Any], base=None):
+    """Build a configuration from nested mappings; what is not named keeps ``base`` or the default.
+
+    Args:
+        config_class: one of the dataclasses here.
+        values: nested mapping; for an InspectionConfig a 'preset' key selects the defaults.
+        base: configuration to start from, or None.
+
+    Raises:
+        ValueError: an unknown key, a wrong type, a value out of range.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f'{config_class.__name__} wants a mapping of options, got {values!r}')
+    fields = {f.name: f for f in dataclasses.fields(config_class)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise ValueError(
+            f'unknown option(s) {unknown} in {config_class.__name__}, wanted some of {sorted(fields)}'
+        )
+    hints, changes = get_type_hints(config_class), {}
+    if base is None:
+        base = config_class()
+        preset = values.get('preset')
+        if config_class is InspectionConfig and preset in PRESET_VALUES:
+            base = from_dict(config_class, PRESET_VALUES[preset], base)
+    for name, value in values.items():
+        if dataclasses.is_dataclass(hints[name]):
+            nested_base = getattr(base, name)
+            if hints[name] is InspectionConfig and isinstance(value, dict) and 'preset' in value:
+                nested_base = None
+            value = from_dict(hints[name], value, nested_base)
+        changes[name] = value
+    return dataclasses.replace(base, **changes)
+
+
+def to_dict(config) -> dict[str, Any]:
+    """Nested plain mapping of a configuration, for JSON and YAML."""
+    return dataclasses.asdict(config)
+
+
+def load_yaml(config_class, path: Path):
+    """Read a configuration from a YAML file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not YAML, an unknown key or a bad value; the message names the file.
+    """
+    import yaml
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'configuration file {path} does not exist')
+    try:
+        return from_dict(config_class, yaml.safe_load(path.read_text()) or {})
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f'{path}: {error}') from error
+
+
+def flatten(config, prefix: str = '') -> list[tuple[str, Any, dict]]:
+    """List (dotted name, value, metadata) of every option, in order."""
+    rows = []
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            rows += flatten(value, f'{prefix}{f.name}.')
+        else:
+            rows.append((prefix + f.name, value, dict(f.metadata)))
+    return rows
+
+
+def unflatten(values: dict[str, Any]) -> dict[str, Any]:
+    """Nested mapping of dotted names, the inverse of flatten for from_dict."""
+    nested: dict[str, Any] = {}
+    for dotted, value in values.items():
+        *sections, name = dotted.split('.')
+        target = nested
+        for section in sections:
+            target = target.setdefault(section, {})
+        target[name] = value
+    return nested
+
+
+def options_table(config_class) -> str:
+    """Markdown table of every option: name, default, unit, range, what it does."""
+    lines = ['| option | default | range | what |', '|---|---|---|---|']
+    for name, value, meta in flatten(config_class()):
+        if meta.get('choices'):
+            allowed = ', '.join(map(str, meta['choices']))
+        elif meta.get('low') is not None or meta.get('high') is not None:
+            low = '' if meta.get('low') is None else f'{meta["low"]:g}'
+            high = '' if meta.get('high') is None else f'{meta["high"]:g}'
+            allowed = f'{low} .. {high}'
+        else:
+            allowed = ''
+        unit = f' {meta["unit"]}' if meta.get('unit') else ''
+        lines.append(f'| `{name}` | `{value!r}`{unit} | {allowed} | {meta.get("doc", "")} |')
+    return '\n'.join(lines)

@@ -1,0 +1,150 @@
+"""From the views of one object to its verdict: fail-safe rules on plain numbers, no pictures.
+
+A view's score is divided by its threshold, so that views and cameras compare; an object's score is
+the highest such ratio. What cannot be judged never becomes a PASS.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pad_inspection.config import DecisionConfig
+from pad_inspection.datatypes import Inspection, Reason, Verdict
+
+
+@dataclass(frozen=True)
+class ViewResult:
+    """What the decision needs to know of one inspected image.
+
+    Attributes:
+        verdict: PASS, REJECT or UNDETERMINED.
+        reason: why.
+        score: anomaly score of the image, NaN when not scored.
+        threshold: threshold of the image score, NaN when not scored.
+        inspection_id: identifies the result.
+        camera_name: which camera.
+    """
+
+    verdict: Verdict
+    reason: Reason
+    score: float
+    threshold: float
+    inspection_id: str = ''
+    camera_name: str = ''
+
+    @property
+    def ratio(self) -> float:
+        """Score over threshold; NaN when the view was not judged."""
+        if self.verdict == Verdict.UNDETERMINED or not self.threshold > 0:
+            return float('nan')
+        return self.score / self.threshold
+
+
+@dataclass(frozen=True)
+class ObjectVerdict:
+    """Verdict on one piece.
+
+    Attributes:
+        verdict: PASS, REJECT or UNDETERMINED.
+        reason: why; the most frequent reason of the views that could not be judged, or ANOMALY.
+        score: highest score over threshold of the judged views, NaN without any.
+        message: for people.
+        num_judged: views with a PASS or REJECT.
+        num_views: views received.
+        reject: what the gate is told; true for all that is not a PASS, unless configured otherwise.
+    """
+
+    verdict: Verdict
+    reason: Reason
+    score: float
+    message: str
+    num_judged: int
+    num_views: int
+    reject: bool
+
+
+def view_result(inspection: Inspection, inspection_id: str = '') -> ViewResult:
+    """The part of an Inspection that the decision needs."""
+    return ViewResult(
+        inspection.verdict,
+        inspection.reason,
+        inspection.score,
+        inspection.threshold,
+        inspection_id,
+        inspection.camera_name,
+    )
+
+
+def decide_view(
+    score: float, threshold: float, inspected_fraction: float, config: DecisionConfig
+) -> tuple[Verdict, Reason, str]:
+    """Verdict on one image that was localised and compared.
+
+    Args:
+        score: anomaly score of the image.
+        threshold: score >= threshold rejects.
+        inspected_fraction: share of the rendered silhouette that was compared, 0 to 1.
+        config: limits.
+
+    Returns:
+        Verdict, reason and a message for people.
+    """
+    if not (math.isfinite(score) and math.isfinite(threshold) and threshold > 0):
+        message = f'score {score} or threshold {threshold} is not a number above 0'
+        return Verdict.UNDETERMINED, Reason.INTERNAL_ERROR, message
+    # an anomaly that was seen counts even when the rest of the object was not
+    if score >= threshold:
+        return Verdict.REJECT, Reason.ANOMALY, f'score {score:.3f} >= threshold {threshold:.3f}'
+    if inspected_fraction < config.min_inspected_fraction:
+        message = (
+            f'only {inspected_fraction:.0%} of the object could be compared, '
+            f'wanted {config.min_inspected_fraction:.0%}'
+        )
+        return Verdict.UNDETERMINED, Reason.VIEW_NOT_COVERED, message
+    return Verdict.PASS, Reason.NONE, f'score {score:.3f} < threshold {threshold:.3f}'
+
+
+def decide_object(
+    views: Sequence[ViewResult], config: DecisionConfig, object_threshold: float = 1.0
+) -> ObjectVerdict:
+    """Verdict on one object from all its views.
+
+    REJECT when a judged view's score over its threshold reaches ``object_threshold``; PASS when
+    none does and at least ``config.min_views`` views were judged; else UNDETERMINED.
+
+    Args:
+        views: results of the object's images, in any order; may be empty.
+        config: rules.
+        object_threshold: limit on the highest score over threshold.
+
+    Raises:
+        ValueError: object_threshold is not a number above 0.
+    """
+    if not (math.isfinite(object_threshold) and object_threshold > 0):
+        raise ValueError(f'object_threshold is {object_threshold}, wanted a number above 0')
+    ratios = [view.ratio for view in views if math.isfinite(view.ratio)]
+    score = max(ratios, default=float('nan'))
+    judged, total = len(ratios), len(views)
+
+    if ratios and score >= object_threshold:
+        message = (
+            f'{sum(r >= object_threshold for r in ratios)} of {judged} judged views anomalous'
+        )
+        verdict, reason = Verdict.REJECT, Reason.ANOMALY
+    elif judged >= max(1, config.min_views):
+        message = f'{judged} of {total} views judged, none anomalous'
+        verdict, reason = Verdict.PASS, Reason.NONE
+    else:
+        failures = [view.reason for view in views if not math.isfinite(view.ratio)]
+        # ties go to the reason with the higher number, the more serious one
+        reason = max(set(failures), key=lambda r: (failures.count(r), r), default=Reason.NONE)
+        if reason in (Reason.NONE, Reason.ANOMALY):
+            reason = Reason.VIEW_NOT_COVERED
+        message = f'{judged} of {total} views judged, wanted {max(1, config.min_views)}'
+        verdict = Verdict.UNDETERMINED
+    reject = verdict == Verdict.REJECT or (
+        verdict == Verdict.UNDETERMINED and config.reject_undetermined
+    )
+    return ObjectVerdict(verdict, reason, score, message, judged, total, reject)

@@ -1,0 +1,145 @@
+"""Images: read, write, undistort, resize, crop, draw. The only place for these.
+
+Pictures are uint8 (H, W, 3) RGB unless a docstring says otherwise.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pad_inspection.datatypes import Camera
+from pad_inspection.geometry import opencv_matrix
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
+
+
+def read_rgba(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read a picture: RGB uint8 (H, W, 3) and its alpha channel uint8 (H, W) or None.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a picture, it is empty, or it has not 8 bits a channel.
+    """
+    import cv2
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'image {path} does not exist')
+    data = np.fromfile(path, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if image is None:
+        raise ValueError(f'{path} ({data.size} bytes) is not a readable picture')
+    if image.dtype != np.uint8:
+        raise ValueError(f'{path} has {image.dtype} pixels, wanted 8 bits a channel')
+    if image.ndim == 2:
+        return np.repeat(image[..., None], 3, axis=2), None
+    alpha = np.ascontiguousarray(image[..., 3]) if image.shape[2] == 4 else None
+    return np.ascontiguousarray(image[..., 2::-1]), alpha
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Read a picture as RGB; an alpha channel is put on white. Raises as read_rgba."""
+    image, alpha = read_rgba(path)
+    return image if alpha is None else on_background(image, alpha, 255)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read a mask as bool (H, W): any channel above 127. Raises as read_rgba."""
+    return (read_rgba(path)[0] > 127).any(axis=2)
+
+
+def write(path: Path, image: np.ndarray) -> None:
+    """Write uint8 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA; the suffix names the format.
+
+    Raises:
+        ValueError: not such an array.
+    """
+    import cv2
+
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or not (
+        image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))
+    ):
+        raise ValueError(f'cannot write a picture of shape {image.shape} and type {image.dtype}')
+    if image.ndim == 3:
+        order = [2, 1, 0] if image.shape[2] == 3 else [2, 1, 0, 3]
+        image = np.ascontiguousarray(image[..., order])
+    path = Path(path)
+    ok, data = cv2.imencode(path.suffix, image)
+    if not ok:
+        raise ValueError(f'cannot encode a picture as {path.suffix!r}')
+    data.tofile(path)
+
+
+def on_background(image: np.ndarray, alpha: np.ndarray, background) -> np.ndarray:
+    """Put straight-alpha uint8 RGB (H, W, 3) with alpha uint8 (H, W) on a colour or picture."""
+    weight = alpha[..., None].astype(np.float32) / 255
+    mixed = image * weight + np.asarray(background, np.float32) * (1 - weight)
+    return np.rint(mixed).astype(np.uint8)
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Float picture in 0..1 -> uint8, clipped and rounded."""
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def to_float(image: np.ndarray) -> np.ndarray:
+    """Picture uint8 -> float32 in 0..1."""
+    return np.asarray(image, np.float32) / 255
+
+
+def undistort(image: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera]:
+    """Rectify a picture; returns it with a camera of the same K without distortion."""
+    if not np.any(camera.distortion):
+        return image, camera
+    import cv2
+
+    rectified = cv2.undistort(image, opencv_matrix(camera), camera.distortion)
+    return rectified, Camera(camera.width, camera.height, camera.K)
+
+
+def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize (H, W) or (H, W, C) of uint8 or float32; area averaging when shrinking."""
+    import cv2
+
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = width * height < image.shape[0] * image.shape[1]
+    return cv2.resize(
+        image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+
+
+def mask_bbox(mask: np.ndarray, pad: int = 0) -> tuple[int, int, int, int] | None:
+    """x0, y0, x1, y1 (half-open, px) around the true pixels, grown by pad; None when empty."""
+    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(ys):
+        return None
+    height, width = mask.shape
+    return (
+        max(0, int(xs[0]) - pad),
+        max(0, int(ys[0]) - pad),
+        min(width, int(xs[-1]) + 1 + pad),
+        min(height, int(ys[-1]) + 1 + pad),
+    )
+
+
+def dilate(mask: np.ndarray, radius_px: int) -> np.ndarray:
+    """Grow a bool mask (H, W) by a disc of this radius."""
+    if radius_px < 1:
+        return mask
+    import cv2
+
+    size = 2 * radius_px + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    return cv2.dilate(mask.astype(np.uint8), kernel).astype(bool)
+
+
+def outline(image: np.ndarray, mask: np.ndarray, color, thickness: int = 1) -> np.ndarray:
+    """Copy of a picture with the borders of a bool mask drawn in an RGB colour."""
+    import cv2
+
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(image.copy(), contours, -1, tuple(map(int, color)), thickness)

@@ -1,0 +1,95 @@
+import math
+
+import pytest
+
+from pad_inspection.config import DecisionConfig
+from pad_inspection.datatypes import Reason, Verdict
+from pad_inspection.decision import ViewResult, decide_object, decide_view
+
+CONFIG = DecisionConfig()
+NAN = float('nan')
+
+
+def judged(score, threshold=2.0):
+    verdict = Verdict.REJECT if score >= threshold else Verdict.PASS
+    reason = Reason.ANOMALY if score >= threshold else Reason.NONE
+    return ViewResult(verdict, reason, score, threshold)
+
+
+def failed(reason):
+    return ViewResult(Verdict.UNDETERMINED, reason, NAN, NAN)
+
+
+@pytest.mark.parametrize(
+    ('score', 'threshold', 'fraction', 'verdict', 'reason'),
+    [
+        (1.0, 2.0, 1.0, Verdict.PASS, Reason.NONE),
+        (2.0, 2.0, 1.0, Verdict.REJECT, Reason.ANOMALY),
+        (2.5, 2.0, 0.1, Verdict.REJECT, Reason.ANOMALY),
+        (1.0, 2.0, 0.1, Verdict.UNDETERMINED, Reason.VIEW_NOT_COVERED),
+        (NAN, 2.0, 1.0, Verdict.UNDETERMINED, Reason.INTERNAL_ERROR),
+        (1.0, NAN, 1.0, Verdict.UNDETERMINED, Reason.INTERNAL_ERROR),
+        (1.0, 0.0, 1.0, Verdict.UNDETERMINED, Reason.INTERNAL_ERROR),
+    ],
+)
+def test_decide_view(score, threshold, fraction, verdict, reason):
+    assert decide_view(score, threshold, fraction, CONFIG)[:2] == (verdict, reason)
+
+
+def test_one_anomalous_view_rejects_the_object():
+    result = decide_object([judged(0.5), judged(3.0), failed(Reason.NOT_LOCALIZED)], CONFIG)
+    assert (result.verdict, result.reason, result.reject) == (Verdict.REJECT, Reason.ANOMALY, True)
+    assert result.score == pytest.approx(1.5)
+    assert (result.num_judged, result.num_views) == (2, 3)
+
+
+def test_scores_of_views_with_other_thresholds_compare():
+    result = decide_object([judged(9.0, 10.0), judged(1.0, 2.0)], CONFIG)
+    assert result.verdict == Verdict.PASS
+    assert result.score == pytest.approx(0.9)
+
+
+def test_object_threshold_moves_the_limit():
+    assert decide_object([judged(3.0)], CONFIG, object_threshold=2.0).verdict == Verdict.PASS
+    assert decide_object([judged(1.0)], CONFIG, object_threshold=0.4).verdict == Verdict.REJECT
+
+
+def test_no_view_is_never_a_pass():
+    result = decide_object([], CONFIG)
+    assert (result.verdict, result.reject) == (Verdict.UNDETERMINED, True)
+    assert math.isnan(result.score)
+
+
+def test_unjudged_views_give_their_most_frequent_reason():
+    views = [
+        failed(Reason.NOT_LOCALIZED),
+        failed(Reason.NOT_LOCALIZED),
+        failed(Reason.FRAME_DROPPED),
+    ]
+    result = decide_object(views, CONFIG)
+    assert (result.verdict, result.reason) == (Verdict.UNDETERMINED, Reason.NOT_LOCALIZED)
+    assert result.reject
+
+
+def test_too_few_judged_views_do_not_pass():
+    config = DecisionConfig(min_views=2)
+    assert decide_object([judged(0.1), failed(Reason.NOT_LOCALIZED)], config).verdict == (
+        Verdict.UNDETERMINED
+    )
+    assert decide_object([judged(0.1), judged(0.2)], config).verdict == Verdict.PASS
+
+
+def test_undetermined_can_be_let_through_only_on_request():
+    config = DecisionConfig(reject_undetermined=False)
+    assert decide_object([], config).reject is False
+
+
+def test_a_view_with_a_bad_threshold_counts_as_not_judged():
+    broken = ViewResult(Verdict.PASS, Reason.NONE, 1.0, 0.0)
+    assert decide_object([broken], CONFIG).verdict == Verdict.UNDETERMINED
+
+
+@pytest.mark.parametrize('threshold', [0.0, -1.0, NAN, float('inf')])
+def test_a_bad_object_threshold_is_refused(threshold):
+    with pytest.raises(ValueError, match='object_threshold'):
+        decide_object([judged(1.0)], CONFIG, threshold)
