@@ -1,4 +1,4 @@
-"""Packaging of the ROS 2 package pad_inspection (ament_python); the repository root is the package."""
+"""Packaging of the ROS 2 package pad_inspection (ament_python); the root is the package."""
 
 import sys
 from pathlib import Path
@@ -13,6 +13,7 @@ class BuildWithRasterizer(build_py):
     """Compiles the C++ rasterizer beside the Python modules that load it."""
 
     def run(self):
+        """Compile, then collect the files."""
         sys.path.insert(0, str(ROOT / 'tools'))
         import build_rasterizer
 

@@ -1,4 +1,4 @@
-"""The model bundle on disk: what a product's model is made of, with checksums and a format version.
+"""The model bundle on disk: what a product's model is made of, with checksums.
 
 A bundle is a folder; ``manifest.json`` names every other file with its SHA-256. It is written to a
 temporary folder beside the target and renamed, so that a half-written bundle is never seen.

@@ -22,7 +22,7 @@ def option(default, doc: str, *, unit: str = '', low=None, high=None, choices=No
     )
 
 
-class _Checked:
+class CheckedOptions:
     """Checks every option against its type, range and choices when the object is made."""
 
     def __post_init__(self):
@@ -47,24 +47,30 @@ class _Checked:
 
 
 @dataclass(frozen=True)
-class SegmentationConfig(_Checked):
+class SegmentationConfig(CheckedOptions):
     """Which pixels of the query are object."""
 
     network: str = option(
         'isnet',
-        'isnet (ONNX, installed with the package), birefnet (from weights), silhouette (none: only '
-        'the rendered silhouette is compared; localisation then matches without a mask)',
+        'isnet (installed with the package), birefnet (from weights), silhouette (none: only the '
+        'rendered silhouette is compared; localisation then matches without a mask)',
         choices=('isnet', 'birefnet', 'silhouette'),
     )
     weights: str = option('', 'file or folder of the network; empty = the installed one')
     threshold: float = option(0.5, 'probability above which a pixel is object', low=0.0, high=1.0)
+    input_px: int = option(
+        640, 'side of the square that ISNet sees', unit='px', choices=(512, 640, 768, 1024)
+    )
+    single_object: bool = option(
+        True, 'keep the largest piece only and cut off thin lines that lead away from it'
+    )
     min_area_fraction: float = option(
         0.005, 'less object than this share of the image means: no object', low=0.0, high=1.0
     )
 
 
 @dataclass(frozen=True)
-class LocalizationConfig(_Checked):
+class LocalizationConfig(CheckedOptions):
     """From an image and its mask to a pose."""
 
     features: str = option(
@@ -91,7 +97,7 @@ class LocalizationConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class RefinementConfig(_Checked):
+class RefinementConfig(CheckedOptions):
     """Photometric refinement of the pose against the splats, and verification."""
 
     max_steps: int = option(40, 'steps at most; 0 = no refinement', low=0, high=1000)
@@ -112,7 +118,7 @@ class RefinementConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class RenderingConfig(_Checked):
+class RenderingConfig(CheckedOptions):
     """How the splats are rendered."""
 
     device: str = option('auto', 'auto, cpu or cuda', choices=('auto', 'cpu', 'cuda'))
@@ -123,7 +129,7 @@ class RenderingConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class BackgroundConfig(_Checked):
+class BackgroundConfig(CheckedOptions):
     """What is behind the object: inpainting, and how the reference picture is put together."""
 
     inpainter: str = option(
@@ -142,7 +148,7 @@ class BackgroundConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class ComparisonConfig(_Checked):
+class ComparisonConfig(CheckedOptions):
     """Query against reference picture -> anomaly map -> score."""
 
     backbone: str = option(
@@ -181,7 +187,7 @@ class ComparisonConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class DecisionConfig(_Checked):
+class DecisionConfig(CheckedOptions):
     """From image scores to verdicts."""
 
     min_inspected_fraction: float = option(
@@ -198,7 +204,7 @@ class DecisionConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class InspectionConfig(_Checked):
+class InspectionConfig(CheckedOptions):
     """The online flow, in the order of its steps."""
 
     preset: str = option('ours', 'which method the values stand for', choices=PRESETS)
@@ -212,7 +218,7 @@ class InspectionConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class MappingConfig(_Checked):
+class MappingConfig(CheckedOptions):
     """Structure from Motion from views with known poses."""
 
     num_neighbors: int = option(10, 'views that each view is matched with', low=1, high=100)
@@ -227,7 +233,7 @@ class MappingConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class FitConfig(_Checked):
+class FitConfig(CheckedOptions):
     """Fitting the Gaussians."""
 
     iterations: int = option(3000, 'optimisation steps', low=1, high=200000)
@@ -244,7 +250,7 @@ class FitConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class CalibrationConfig(_Checked):
+class CalibrationConfig(CheckedOptions):
     """Thresholds from held-out normal views on synthetic backgrounds."""
 
     backgrounds_per_view: int = option(3, 'synthetic backgrounds of each held-out view', low=1)
@@ -252,7 +258,7 @@ class CalibrationConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class BuildConfig(_Checked):
+class BuildConfig(CheckedOptions):
     """Offline: from pictures of good pieces to a model bundle."""
 
     seed: int = option(0, 'of everything random', low=0)
@@ -325,7 +331,8 @@ def from_dict(config_class, values: dict[str, Any], base=None):
     unknown = sorted(set(values) - set(fields))
     if unknown:
         raise ValueError(
-            f'unknown option(s) {unknown} in {config_class.__name__}, wanted some of {sorted(fields)}'
+            f'unknown option(s) {unknown} in {config_class.__name__}, '
+            f'wanted some of {sorted(fields)}'
         )
     hints, changes = get_type_hints(config_class), {}
     if base is None:

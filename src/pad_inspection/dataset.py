@@ -19,21 +19,16 @@ This is a superset of the MAD layout, so MAD-Sim and PIAD folders are read uncha
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pad_inspection import images
+from pad_inspection import colmap_files, images, nerf_files
 from pad_inspection.datatypes import Camera, Rigid3
-from pad_inspection.geometry import (
-    cam_from_world_of_opengl,
-    from_matrix,
-    opengl_of_cam_from_world,
-    to_matrix,
-)
+from pad_inspection.geometry import from_matrix, opengl_of_cam_from_world, to_matrix
+from pad_inspection.nerf_files import error_text, read_json, write_json
 
 GOOD = 'good'
 # A picture without alpha counts as background where every channel is at least this bright.
@@ -161,10 +156,9 @@ def read_training_views(class_dir: Path) -> list[TrainingView]:
             f'{class_dir} has no transforms.json, transforms_train.json or sparse/0 (COLMAP model)'
         )
     if source.suffix == '.json':
-        return _views_of_transforms(class_dir, source)
-    from pad_inspection import colmap_files
-
-    views = colmap_files.read_views(source, class_dir / 'images')
+        views = nerf_files.read_views(class_dir, source)
+    else:
+        views = colmap_files.read_views(source, class_dir / 'images')
     return [TrainingView(path.stem, path, camera, pose) for path, camera, pose in views]
 
 
@@ -209,30 +203,6 @@ def read_camera(path: Path) -> Camera:
         ValueError: it does not hold a camera.
     """
     return _camera_of(read_json(path), path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not JSON, or not an object.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} does not exist')
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path} is not JSON: {error}') from error
-    if not isinstance(content, dict):
-        raise ValueError(f'{path} holds a {type(content).__name__}, wanted an object')
-    return content
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON object so that the same content gives the same bytes."""
-    Path(path).write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
 
 
 def write_transforms(class_dir: Path, views: list[TrainingView]) -> None:
@@ -312,55 +282,6 @@ def _training_source(class_dir: Path) -> Path | None:
     return None
 
 
-def _views_of_transforms(class_dir: Path, path: Path) -> list[TrainingView]:
-    """Training views of a NeRF-style file; intrinsics of a frame override those of the file."""
-    content = read_json(path)
-    frames = content.get('frames')
-    if not isinstance(frames, list) or not frames:
-        raise ValueError(f'{path} lists no frames')
-    shared = {key: value for key, value in content.items() if key != 'frames'}
-    cameras: dict[str, Camera] = {}
-    views = []
-    for index, frame in enumerate(frames):
-        try:
-            picture = _picture_path(class_dir, frame['file_path'])
-            values = shared | {k: v for k, v in frame.items() if not isinstance(v, (list, str))}
-            key = json.dumps(values, sort_keys=True)
-            if key not in cameras or 'w' not in values:
-                cameras[key] = _nerf_camera(values, picture)
-            pose = cam_from_world_of_opengl(np.asarray(frame['transform_matrix'], np.float64))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f'{path}, frame {index}: {_said(error)}') from error
-        views.append(TrainingView(picture.stem, picture, cameras[key], pose))
-    return views
-
-
-def _nerf_camera(values: dict[str, Any], picture: Path) -> Camera:
-    """Camera of NeRF-style values; the size is the picture's where it is not given."""
-    if 'w' in values:
-        width, height = int(values['w']), int(values['h'])
-    else:
-        height, width = images.read_rgba(picture)[0].shape[:2]
-    if 'fl_x' in values:
-        focal_x = float(values['fl_x'])
-    else:
-        focal_x = width / 2 / np.tan(float(values['camera_angle_x']) / 2)
-    focal_y = float(values.get('fl_y', focal_x))
-    cx, cy = float(values.get('cx', width / 2)), float(values.get('cy', height / 2))
-    distortion = [float(values.get(name, 0)) for name in ('k1', 'k2', 'p1', 'p2', 'k3')]
-    return Camera(width, height, [[focal_x, 0, cx], [0, focal_y, cy], [0, 0, 1]], distortion)
-
-
-def _picture_path(class_dir: Path, file_path: str) -> Path:
-    """Path of a frame; NeRF-synthetic leaves out the suffix .png, MAD writes './'."""
-    path = class_dir / file_path
-    return (
-        path
-        if path.suffix.lower() in images.IMAGE_SUFFIXES
-        else path.with_name(path.name + '.png')
-    )
-
-
 def _camera_of(content: dict[str, Any], path: Path) -> Camera:
     """Camera of a JSON object with width, height, K and distortion."""
     try:
@@ -372,7 +293,7 @@ def _camera_of(content: dict[str, Any], path: Path) -> Camera:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f'{path} holds no camera (wanted width, height, K 3x3, distortion 5): {_said(error)}'
+            f'{path} holds no camera (wanted width, height, K 3x3, distortion 5): {error_text(error)}'
         ) from error
 
 
@@ -401,7 +322,7 @@ def _images_of_json(class_dir: Path, path: Path) -> list[TestImage]:
                 )
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f'{path}, image {index}: {_said(error)}') from error
+            raise ValueError(f'{path}, image {index}: {error_text(error)}') from error
     return found
 
 
@@ -424,8 +345,3 @@ def _images_of_folders(class_dir: Path) -> list[TestImage]:
                 TestImage(name, path, camera, name, 0, folder.name, defective, mask, None)
             )
     return found
-
-
-def _said(error: Exception) -> str:
-    """Text of an error; a KeyError's is only the key."""
-    return f'{error.args[0]!r} is missing' if isinstance(error, KeyError) else str(error)

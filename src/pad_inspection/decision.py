@@ -53,7 +53,7 @@ class ObjectVerdict:
         message: for people.
         num_judged: views with a PASS or REJECT.
         num_views: views received.
-        reject: what the gate is told; true for all that is not a PASS, unless configured otherwise.
+        reject: what the gate is told; true for all but a PASS, unless configured otherwise.
     """
 
     verdict: Verdict

@@ -84,7 +84,7 @@ def camera_center(cam_from_object: Rigid3) -> np.ndarray:
 
 
 def project(camera: Camera, points_in_cam: np.ndarray) -> np.ndarray:
-    """Project points (N, 3) m to pixels (N, 2), without distortion; NaN at or behind the camera."""
+    """Project points (N, 3) m to pixels (N, 2), without distortion; NaN behind the camera."""
     points = np.asarray(points_in_cam, np.float64)
     z = np.where(points[:, 2] > 1e-9, points[:, 2], np.nan)
     xy = points[:, :2] / z[:, None]

@@ -1,0 +1,86 @@
+"""What normal views taught: thresholds, statistics, pose limits. Stored in the bundle.
+
+``calibration.json`` holds the numbers, ``calibration.npz`` what there is one of for each Gaussian.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+JSON_NAME = 'calibration.json'
+NPZ_NAME = 'calibration.npz'
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Everything that comes from normal validation data.
+
+    Attributes:
+        image_threshold: image score at and above which a view is rejected.
+        pixel_threshold: map score at and above which a pixel belongs to a region.
+        object_threshold: limit on an object's highest score over threshold.
+        score_min, score_max: range of normal map scores; for colours only.
+        min_inliers, min_silhouette_iou, min_agreement: poses below any of them are rejected.
+        num_normals: normal views that were scored.
+        false_reject_bound: with 95% confidence at most this share of normal views is rejected.
+        wanted_false_reject_rate: what was asked for.
+        level_statistics: JSON-able statistics of the feature levels on normal views.
+        normal_scores: sorted image scores of the normal views.
+        sources: how many normal views came from where.
+        expected_residual: float32 (N,) mean normal residual of each Gaussian, or None.
+    """
+
+    image_threshold: float
+    pixel_threshold: float
+    object_threshold: float = 1.0
+    score_min: float = 0.0
+    score_max: float = 1.0
+    min_inliers: int = 0
+    min_silhouette_iou: float = 0.0
+    min_agreement: float = -1.0
+    num_normals: int = 0
+    false_reject_bound: float = 1.0
+    wanted_false_reject_rate: float = 0.05
+    level_statistics: dict[str, Any] | None = None
+    normal_scores: tuple[float, ...] = ()
+    sources: dict[str, int] = field(default_factory=dict)
+    expected_residual: np.ndarray | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write the two files into a folder."""
+        values = asdict(self)
+        expected = values.pop('expected_residual')
+        (Path(folder) / JSON_NAME).write_text(json.dumps(values, indent=1) + '\n')
+        if expected is not None:
+            np.savez_compressed(Path(folder) / NPZ_NAME, expected_residual=np.float16(expected))
+
+    @classmethod
+    def load(cls, folder: Path) -> Calibration:
+        """Read the two files of a folder.
+
+        Raises:
+            ValueError: a file is not readable, a key is unknown, or a threshold is not a number.
+        """
+        path = Path(folder) / JSON_NAME
+        try:
+            values = json.loads(path.read_text())
+            values['normal_scores'] = tuple(values.get('normal_scores', ()))
+            calibration = cls(**values)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f'{path} is not a calibration: {error}') from error
+        for name in ('image_threshold', 'pixel_threshold', 'object_threshold'):
+            value = getattr(calibration, name)
+            if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+                raise ValueError(f'{path}: {name} is {value!r}, wanted a number above 0')
+        npz = Path(folder) / NPZ_NAME
+        if npz.is_file():
+            with np.load(npz, allow_pickle=False) as arrays:
+                expected = arrays['expected_residual'].astype(np.float32)
+            object.__setattr__(calibration, 'expected_residual', expected)
+        return calibration

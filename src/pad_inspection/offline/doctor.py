@@ -1,0 +1,160 @@
+"""Tell what is installed, which backends and weights are found, and how to mend what is not.
+
+Examples:
+  pad doctor
+  pad doctor --json          for scripts
+
+Exit code 0 when an inspection can run, 1 when something that it needs is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+# distribution -> (what it is for, whether an inspection needs it, how to get it)
+PACKAGES: dict[str, tuple[str, bool, str]] = {
+    'numpy': ('arrays', True, 'make setup'),
+    'scipy': ('statistics, nearest neighbours', True, 'make setup'),
+    'opencv-python-headless': ('pictures', True, 'make setup'),
+    'torch': ('networks, gradients', True, 'make setup'),
+    'onnxruntime': ('segmentation network', True, 'make setup'),
+    'kornia': ('local features', True, 'make setup'),
+    'pycolmap': ('structure from motion, PnP', True, 'make setup'),
+    'PyPatchMatch': ('inpainter patchmatch', True, 'make setup'),
+    'efficientnet-lite-pytorch': ('comparison backbone', True, 'make setup'),
+    'rosbags': ('bags without a ROS installation', False, 'make setup'),
+    'gsplat': ('splats on CUDA', False, 'pip install -r requirements/cuda.txt'),
+    'efficientnet-pytorch': (
+        'backbone efficientnet_b4',
+        False,
+        'pip install efficientnet-pytorch==0.7.1',
+    ),
+    'hloc': ('optional localisation peer', False, 'install hloc from its repository'),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        group: heading.
+        name: what was looked for.
+        found: whether it is there.
+        needed: whether an inspection needs it.
+        detail: version or place, or how to get it.
+    """
+
+    group: str
+    name: str
+    found: bool
+    needed: bool
+    detail: str
+
+
+def _packages() -> list[Finding]:
+    """Installed Python packages."""
+    findings = []
+    for name, (purpose, needed, remedy) in PACKAGES.items():
+        try:
+            version = importlib.metadata.version(name)
+            findings.append(Finding('packages', name, True, needed, f'{version} ({purpose})'))
+        except importlib.metadata.PackageNotFoundError:
+            detail = f'{purpose}; get it with: {remedy}'
+            findings.append(Finding('packages', name, False, needed, detail))
+    return findings
+
+
+def _attempt(group: str, name: str, needed: bool, look: Callable[[], str], remedy: str) -> Finding:
+    """A finding from a function that raises when the thing is missing."""
+    try:
+        return Finding(group, name, True, needed, look())
+    except Exception as error:  # whatever is wrong with it is what the user wants to read
+        return Finding(group, name, False, needed, f'{error}; {remedy}')
+
+
+def _backends() -> list[Finding]:
+    """Renderers and ROS 2."""
+
+    def cpu_renderer() -> str:
+        from pad_inspection.rendering import cpu_backend
+
+        return f'C++ library, variant {cpu_backend.variant()}'
+
+    def cuda_renderer() -> str:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise RuntimeError('no CUDA device')
+        importlib.import_module('gsplat')
+        return torch.cuda.get_device_name(0)
+
+    def ros() -> str:
+        importlib.import_module('rclpy')
+        return f'rclpy, distribution {os.environ.get("ROS_DISTRO", "from wheels")}'
+
+    def messages() -> str:
+        # without the name inside, an empty namespace package of the source folder would do
+        from pad_msgs.msg import InspectionResult
+
+        return InspectionResult.__module__
+
+    return [
+        _attempt(
+            'backends', 'render: cpu', True, cpu_renderer, 'python tools/build_rasterizer.py'
+        ),
+        _attempt('backends', 'render: gsplat', False, cuda_renderer, 'only with an NVIDIA GPU'),
+        _attempt('ros', 'rclpy', False, ros, 'make setup, or source a ROS 2 installation'),
+        _attempt('ros', 'pad_msgs', False, messages, 'make setup, or colcon build'),
+    ]
+
+
+def _weights() -> list[Finding]:
+    """Weight files of the networks."""
+    from pad_inspection.networks.weights import weight_report
+
+    return [
+        Finding('weights', row.name, row.found, row.needed, row.detail) for row in weight_report()
+    ]
+
+
+def examine() -> list[Finding]:
+    """All findings, in the order of the report."""
+    machine = f'{platform.machine()}, {os.cpu_count()} cores, {platform.platform()}'
+    here = Finding('machine', f'Python {sys.version.split()[0]}', True, True, machine)
+    return [here, *_packages(), *_backends(), *_weights()]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `pad doctor`."""
+    parser.add_argument('--json', action='store_true', help='print JSON')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run `pad doctor`."""
+    findings = examine()
+    missing = [f for f in findings if f.needed and not f.found]
+    if arguments.json:
+        print(json.dumps([asdict(f) for f in findings], indent=1))
+        return 1 if missing else 0
+    group = ''
+    for finding in findings:
+        if finding.group != group:
+            group = finding.group
+            print(f'\n{group}')
+        mark = 'ok     ' if finding.found else ('MISSING' if finding.needed else 'absent ')
+        print(f'  {mark} {finding.name:<26} {finding.detail}')
+    print()
+    if missing:
+        print(f'{len(missing)} needed part(s) missing: {", ".join(f.name for f in missing)}')
+        return 1
+    print('everything that an inspection needs is here')
+    return 0

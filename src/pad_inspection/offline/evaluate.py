@@ -1,0 +1,329 @@
+"""Measure a bundle on a labelled data set, without letting it flatter itself.
+
+Writes into --out: report.json (metrics), scores.csv (one line per picture), report.html (curves,
+histograms, the worst false alarms and misses). Thresholds come from the bundle; a metric that
+chooses its own threshold on the test pictures says so (f1_max_pixel).
+
+A view that could not be localised counts as the line would treat it, as rejected: its score is
+above all others; its map is zero everywhere, so a defect in it counts as missed.
+
+Examples:
+  pad evaluate out/coupe demo/data/coupe --out out/evaluation
+  pad evaluate out/coupe demo/data/coupe --out out/paper --preset paper --limit 30
+
+Presets: ours (as calibrated), paper (binary paste, cosine features, highest pixel), splatpose_plus
+(no background handling: compares on pictures whose background was removed by the segmentation).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pad_inspection.config import PRESETS
+from pad_inspection.datatypes import Inspection, Verdict
+
+SILENT_FAILURE_PX = 5.0
+
+
+@dataclass(frozen=True)
+class ViewRecord:
+    """One evaluated picture.
+
+    Attributes:
+        name: picture's path inside the data set.
+        object_id: the piece.
+        defect: 'good' or the kind of defect.
+        anomalous: whether the defect is visible in this picture.
+        inspection: the result, without pictures that are not needed any more.
+        gt_mask: bool (H, W).
+        anomaly_map: float32 (H, W), 0 where nothing was compared.
+        pose_error_px: mean reprojection error against the true pose, NaN when unknown.
+        seconds: for the whole inspection.
+    """
+
+    name: str
+    object_id: str
+    defect: str
+    anomalous: bool
+    inspection: Inspection
+    gt_mask: np.ndarray
+    anomaly_map: np.ndarray
+    pose_error_px: float
+    seconds: float
+
+    @property
+    def localized(self) -> bool:
+        """Whether the picture was compared."""
+        return self.inspection.anomaly_map is not None
+
+    @property
+    def score(self) -> float:
+        """Image score; infinite for a view that the line would reject unseen."""
+        return self.inspection.score if self.localized else float('inf')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `pad evaluate`."""
+    parser.add_argument('bundle', type=Path, metavar='BUNDLE', help='model bundle')
+    parser.add_argument('class_dir', type=Path, metavar='CLASS_DIR', help='data set of one class')
+    parser.add_argument('--out', type=Path, required=True, help='folder for the report')
+    parser.add_argument('--preset', choices=PRESETS, default='ours', help='method (default: ours)')
+    parser.add_argument('--limit', type=int, metavar='N', help='only the first N pictures')
+    parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), help='where to render')
+
+
+def evaluate_views(inspector, test_images, points: np.ndarray, progress=None) -> list[ViewRecord]:
+    """Inspect every test picture.
+
+    Args:
+        inspector: pipeline.Inspector.
+        test_images: list of dataset.TestImage.
+        points: float (N, 3), m, points of the object for the pose error.
+        progress: wraps the list for a progress bar, or None.
+    """
+    from pad_inspection.datatypes import Frame
+    from pad_inspection.geometry import pose_error_px
+
+    records = []
+    for test in progress(test_images) if progress else test_images:
+        picture, gt_mask = test.load_image(), test.load_mask()
+        begin = time.perf_counter()
+        inspection = inspector.inspect(Frame(picture, test.camera, object_id=test.object_id))
+        seconds = time.perf_counter() - begin
+        pose, error = inspection.pose.cam_from_object, float('nan')
+        if pose is not None and test.cam_from_object is not None:
+            error = pose_error_px(test.camera, pose, test.cam_from_object, points)
+        scores = np.zeros(gt_mask.shape, np.float32)
+        if inspection.anomaly_map is not None:
+            scores = np.nan_to_num(inspection.anomaly_map, nan=0.0).astype(np.float32)
+        records.append(
+            ViewRecord(
+                test.name,
+                test.object_id,
+                test.defect,
+                bool(gt_mask.any()) if test.defect != 'good' else False,
+                inspection,
+                gt_mask,
+                scores,
+                error,
+                seconds,
+            )
+        )
+    return records
+
+
+def _object_scores(records: list[ViewRecord]) -> list[tuple[str, bool, float]]:
+    """(object, defective, score): the highest score of the object's views that were compared."""
+    rows = []
+    for object_id in sorted({r.object_id for r in records}):
+        views = [r for r in records if r.object_id == object_id]
+        scores = [r.score for r in views if r.localized]
+        defective = any(r.defect != 'good' for r in views)
+        rows.append((object_id, defective, max(scores, default=float('inf'))))
+    return rows
+
+
+def _finite_ranks(scores: np.ndarray) -> np.ndarray:
+    """Scores with infinity replaced by something above all others, for ranking."""
+    finite = scores[np.isfinite(scores)]
+    above = (finite.max() if len(finite) else 0.0) + 1.0
+    return np.where(np.isfinite(scores), scores, above)
+
+
+def _defined(value: float, name: str, why: str, undefined: dict[str, str]) -> float | None:
+    """A metric, or None with the reason noted."""
+    if math.isfinite(value):
+        return float(value)
+    undefined[name] = why
+    return None
+
+
+def summarize(records: list[ViewRecord], class_name: str, preset: str) -> dict[str, Any]:
+    """The numbers of report.json.
+
+    Args:
+        records: evaluated pictures, at least one.
+        class_name: for the report.
+        preset: for the report.
+
+    Raises:
+        ValueError: no pictures.
+    """
+    from pad_inspection.offline import metrics
+
+    if not records:
+        raise ValueError('there are no test pictures to evaluate')
+    labels = np.array([r.anomalous for r in records])
+    scores = _finite_ranks(np.array([r.score for r in records]))
+    masks = [r.gt_mask & r.anomalous for r in records]
+    maps = [r.anomaly_map for r in records]
+    objects = _object_scores(records)
+    object_labels = np.array([defective for _, defective, _ in objects])
+    object_scores = _finite_ranks(np.array([score for *_, score in objects]))
+    both = 'needs intact and defective ones'
+    undefined: dict[str, str] = {}
+    report: dict[str, Any] = {
+        'class': class_name,
+        'preset': preset,
+        'images': len(records),
+        'anomalous_images': int(labels.sum()),
+        'objects': len(objects),
+        'defective_objects': int(object_labels.sum()),
+        'resolution': list(maps[0].shape),
+    }
+    values = {
+        'image_auroc': (metrics.auroc(labels, scores), f'{both}: pictures'),
+        'pixel_auroc': (metrics.pixel_auroc(masks, maps), 'no defect pixel, or nothing else'),
+        'aupro': (metrics.aupro(masks, maps), 'no defect region'),
+        'f1_max_pixel': (metrics.f1_max_pixel(masks, maps), 'no defect pixel'),
+        'object_auroc': (metrics.auroc(object_labels, object_scores), f'{both}: objects'),
+    }
+    for name, (value, why) in values.items():
+        report[name] = _defined(value, name, why, undefined)
+    report['localized_fraction'] = float(np.mean([r.localized for r in records]))
+    report['median_seconds_per_image'] = float(np.median([r.seconds for r in records]))
+    report |= _verdict_counts(records, objects)
+    report |= _pose_numbers(records, undefined)
+    steps = dict.fromkeys(k for r in records for k in r.inspection.timings_ms)
+    report['median_ms_per_step'] = {
+        step: float(np.median([r.inspection.timings_ms.get(step, 0.0) for r in records]))
+        for step in steps
+    }
+    report['undefined'] = undefined
+    return report
+
+
+def _verdict_counts(records: list[ViewRecord], objects) -> dict[str, Any]:
+    """False rejects and missed defects at the calibrated threshold, with 95% intervals."""
+    from pad_inspection.config import DecisionConfig
+    from pad_inspection.decision import decide_object, view_result
+    from pad_inspection.offline import metrics
+
+    if not any(r.inspection.verdict != Verdict.UNDETERMINED for r in records):
+        return {'verdicts': None}
+    rejected = {
+        object_id: decide_object(
+            [view_result(r.inspection) for r in records if r.object_id == object_id],
+            DecisionConfig(),
+        ).reject
+        for object_id, _, _ in objects
+    }
+    good = [o for o, defective, _ in objects if not defective]
+    bad = [o for o, defective, _ in objects if defective]
+    false_rejects, missed = sum(rejected[o] for o in good), sum(not rejected[o] for o in bad)
+    return {
+        'verdicts': {
+            'false_rejects': false_rejects,
+            'intact_objects': len(good),
+            'false_reject_interval_95': metrics.binomial_interval(false_rejects, len(good)),
+            'missed_defects': missed,
+            'defective_objects': len(bad),
+            'missed_interval_95': metrics.binomial_interval(missed, len(bad)),
+        }
+    }
+
+
+def _pose_numbers(records: list[ViewRecord], undefined: dict[str, str]) -> dict[str, Any]:
+    """Pose accuracy, where the data set gives true poses."""
+    errors = np.array([r.pose_error_px for r in records if math.isfinite(r.pose_error_px)])
+    names = ('pose_median_px', 'pose_fraction_below_1px', 'pose_silent_failures')
+    if not len(errors):
+        undefined.update(dict.fromkeys(names, 'no localised picture with a true pose'))
+        return dict.fromkeys(names)
+    return {
+        'pose_median_px': float(np.median(errors)),
+        # of all pictures: one that was not localised is not below 1 px
+        'pose_fraction_below_1px': float((errors < 1.0).sum() / len(records)),
+        'pose_silent_failures': int((errors > SILENT_FAILURE_PX).sum()),
+    }
+
+
+def write_scores(records: list[ViewRecord], path: Path) -> None:
+    """Write scores.csv."""
+    with open(path, 'w', newline='') as stream:
+        writer = csv.writer(stream)
+        writer.writerow(
+            ['image', 'object_id', 'defect', 'anomalous', 'verdict', 'reason', 'score',
+             'threshold', 'pose_error_px', 'seconds']
+        )  # fmt: skip
+        for r in records:
+            seen = r.inspection
+            writer.writerow(
+                [r.name, r.object_id, r.defect, int(r.anomalous), seen.verdict.name,
+                 seen.reason.name, f'{seen.score:.6g}', f'{seen.threshold:.6g}',
+                 f'{r.pose_error_px:.4g}', f'{r.seconds:.4g}']
+            )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run `pad evaluate`."""
+    from functools import partial
+
+    from pad_inspection.offline.report import write_report
+    from tqdm import tqdm
+
+    from pad_inspection.config import from_dict, preset_config, to_dict
+    from pad_inspection.dataset import class_name, read_test_images
+    from pad_inspection.offline.inspect_images import load_inspector
+    from pad_inspection.pipeline import Inspector, bundle_config
+
+    if arguments.limit is not None and arguments.limit < 1:
+        raise ValueError(f'--limit is {arguments.limit}, wanted at least 1')
+    test_images = read_test_images(arguments.class_dir)[: arguments.limit]
+    if arguments.preset == 'ours':
+        inspector = load_inspector(arguments.bundle, None, arguments.device)
+    else:
+        # the features are those of the bundle: the method differs, not the map
+        own = bundle_config(arguments.bundle)
+        config = from_dict(
+            type(own),
+            {
+                'localization': to_dict(own.localization),
+                'rendering': {'device': arguments.device or own.rendering.device},
+            },
+            preset_config(arguments.preset),
+        )
+        inspector = Inspector.from_bundle(arguments.bundle, config)
+    inspector.warm_up()
+    bar = partial(tqdm, unit='image', desc=f'evaluate ({arguments.preset})')
+    records = evaluate_views(inspector, test_images, inspector.object_points(), bar)
+    report = summarize(records, class_name(arguments.class_dir), arguments.preset)
+    report['bundle'] = {'model_id': inspector.info.model_id, 'sha256': inspector.info.sha256}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
+    write_scores(records, arguments.out / 'scores.csv')
+    write_report(records, report, arguments.out / 'report.html')
+    print_report(report)
+    print(f'report in {arguments.out / "report.html"}')
+    return 0
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """The main numbers, for people."""
+
+    def shown(name: str) -> str:
+        value = report.get(name)
+        return f'undefined ({report["undefined"].get(name)})' if value is None else f'{value:.4f}'
+
+    for name in (
+        'image_auroc', 'object_auroc', 'pixel_auroc', 'aupro', 'f1_max_pixel',
+        'localized_fraction', 'pose_median_px', 'pose_fraction_below_1px',
+        'median_seconds_per_image',
+    ):  # fmt: skip
+        print(f'{name:<26} {shown(name)}')
+    verdicts = report['verdicts']
+    if verdicts:
+        print(
+            f'at the calibrated threshold: {verdicts["false_rejects"]} of '
+            f'{verdicts["intact_objects"]} intact objects rejected, '
+            f'{verdicts["missed_defects"]} of {verdicts["defective_objects"]} defects missed'
+        )

@@ -1,0 +1,165 @@
+r"""Inspect pictures with a model bundle.
+
+Writes into --out: results.jsonl (one JSON object per picture: image, verdict, reason, score,
+threshold, pose, regions, timings), and for each picture <stem>_overlay.png (what was found),
+<stem>_map.npy (anomaly map, float32, NaN = not compared) and <stem>_reference.png (what a good
+piece would look like there).
+
+Examples:
+  pad inspect out/coupe photo.png --camera camera.json --out out/result
+  pad inspect out/coupe demo/data/coupe/test/added/*.png --camera demo/data/coupe/test.json \
+      --out out/result
+
+CAMERA.json holds {"width", "height", "K": 3x3, "distortion": [k1 k2 p1 p2 k3]}; a data set's
+test.json serves as well. The centre of the first pixel is (0.5, 0.5).
+
+Exit code 0 when every picture got a result (also an UNDETERMINED one), 2 on bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from pad_inspection.datatypes import Inspection
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `pad inspect`."""
+    parser.add_argument('bundle', type=Path, metavar='BUNDLE', help='model bundle (pad build)')
+    parser.add_argument('images', type=Path, nargs='+', metavar='IMAGE', help='pictures')
+    parser.add_argument('--camera', type=Path, required=True, help='CAMERA.json, see above')
+    parser.add_argument('--out', type=Path, required=True, help='folder for the results')
+    parser.add_argument('--config', type=Path, help='YAML with inspection options to change')
+    parser.add_argument(
+        '--device', choices=('auto', 'cpu', 'cuda'), help='where to render (default: auto)'
+    )
+
+
+def _finite(value: float) -> float | None:
+    """NaN has no place in JSON: null instead."""
+    return float(value) if math.isfinite(value) else None
+
+
+def inspection_to_dict(inspection: Inspection) -> dict[str, Any]:
+    """The JSON object of one inspected picture (without the picture's name)."""
+    from pad_inspection.geometry import to_matrix
+
+    pose = inspection.pose
+    matrix = None if pose.cam_from_object is None else to_matrix(pose.cam_from_object).tolist()
+    return {
+        'verdict': inspection.verdict.name,
+        'reason': inspection.reason.name,
+        'message': inspection.message,
+        'score': _finite(inspection.score),
+        'threshold': _finite(inspection.threshold),
+        'inspected_fraction': round(inspection.inspected_fraction, 4),
+        'pose': {
+            'status': str(pose.status),
+            'cam_from_object': matrix,
+            'num_correspondences': len(pose.points2d),
+            'num_inliers': pose.num_inliers,
+            'reprojection_error_px': _finite(pose.reprojection_error_px),
+            'confidence': _finite(pose.confidence),
+        },
+        'regions': [
+            {
+                'bbox': list(region.bbox),
+                'area_px': region.area_px,
+                'max_score': region.max_score,
+                'mean_score': region.mean_score,
+                'peak_in_object': region.peak_in_object,
+            }
+            for region in inspection.regions
+        ],
+        'timings_ms': {name: round(ms, 2) for name, ms in inspection.timings_ms.items()},
+    }
+
+
+def write_pictures(inspection: Inspection, stem: Path) -> None:
+    """Write overlay, map and reference of an inspection beside ``stem``, as far as there are."""
+    import numpy as np
+    from pad_inspection.offline.report import overlay_picture
+
+    from pad_inspection import images
+
+    images.write(stem.with_name(f'{stem.name}_overlay.png'), overlay_picture(inspection))
+    shape = inspection.query.shape[:2] if inspection.query is not None else (1, 1)
+    scores = inspection.anomaly_map
+    scores = np.full(shape, np.nan, np.float32) if scores is None else scores
+    np.save(stem.with_name(f'{stem.name}_map.npy'), scores)
+    if inspection.reference is not None:
+        images.write(stem.with_name(f'{stem.name}_reference.png'), inspection.reference)
+
+
+def load_inspector(bundle: Path, config: Path | None, device: str | None):
+    """Inspector of a bundle with the options of a YAML file and of the command line."""
+    import yaml
+
+    from pad_inspection.config import InspectionConfig, from_dict
+    from pad_inspection.pipeline import Inspector, bundle_config
+
+    values = bundle_config(bundle)
+    if config is not None:
+        if not config.is_file():
+            raise FileNotFoundError(f'configuration file {config} does not exist')
+        try:
+            values = from_dict(InspectionConfig, yaml.safe_load(config.read_text()) or {}, values)
+        except (yaml.YAMLError, ValueError) as error:
+            raise ValueError(f'{config}: {error}') from error
+    if device is not None:
+        values = from_dict(InspectionConfig, {'rendering': {'device': device}}, values)
+    return Inspector.from_bundle(bundle, values)
+
+
+def _stems(paths: list[Path]) -> list[str]:
+    """A distinct output name for each picture; equal stems get their folder's name in front."""
+    stems = [path.stem for path in paths]
+    names = [
+        f'{path.parent.name}_{stem}' if stems.count(stem) > 1 else stem
+        for path, stem in zip(paths, stems)
+    ]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f'pictures with the same name would overwrite each other: {twice}')
+    return names
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run `pad inspect`."""
+    from tqdm import tqdm
+
+    from pad_inspection import images
+    from pad_inspection.dataset import read_camera
+    from pad_inspection.datatypes import Frame
+
+    names = _stems(arguments.images)
+    camera = read_camera(arguments.camera)
+    for path in arguments.images:
+        if not path.is_file():
+            raise FileNotFoundError(f'image {path} does not exist')
+    inspector = load_inspector(arguments.bundle, arguments.config, arguments.device)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    with open(arguments.out / 'results.jsonl', 'w') as stream:
+        progress = tqdm(list(zip(arguments.images, names)), unit='image', desc='inspect')
+        for path, name in progress:
+            picture = images.read_rgb(path)
+            if picture.shape[:2] != (camera.height, camera.width):
+                raise ValueError(
+                    f'{path} has {picture.shape[1]}x{picture.shape[0]} px, '
+                    f'{arguments.camera} describes {camera.width}x{camera.height} px'
+                )
+            inspection = inspector.inspect(Frame(picture, camera))
+            row = {'image': str(path), **inspection_to_dict(inspection)}
+            stream.write(json.dumps(row) + '\n')
+            write_pictures(inspection, arguments.out / name)
+            rows.append(row)
+    for row in rows:
+        score = '-' if row['score'] is None else f'{row["score"]:.3f}'
+        print(f'{row["verdict"]:<13} {row["reason"]:<17} {score:>8}  {row["image"]}')
+    print(f'results in {arguments.out}')
+    return 0

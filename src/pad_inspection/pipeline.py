@@ -1,0 +1,473 @@
+"""The online flow: from a camera image to an Inspection, as a list of named, timed steps.
+
+    rectify -> segment -> localize -> refine -> render -> inpaint -> compose -> compare -> decide
+
+A step that fails ends the flow with verdict UNDETERMINED and its reason; nothing substitutes a
+guess. The core knows no ROS: the nodes and `pad inspect` call the same Inspector.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pad_inspection import geometry, images
+from pad_inspection.bundle import Bundle, open_bundle
+from pad_inspection.calibration import Calibration
+from pad_inspection.config import InspectionConfig, from_dict
+from pad_inspection.datatypes import (
+    Camera,
+    Frame,
+    Gaussians,
+    Inspection,
+    PoseEstimate,
+    PoseStatus,
+    Reason,
+    RenderedView,
+    Rigid3,
+    Verdict,
+)
+from pad_inspection.decision import decide_view
+
+logger = logging.getLogger(__name__)
+
+# Options outside of these sections do not change scores, so a bundle's thresholds stay valid.
+_SCORING_SECTIONS = ('segmentation', 'background', 'comparison')
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What people and programs want to know of a loaded model."""
+
+    model_id: str
+    model_version: str
+    format_version: str
+    sha256: str
+    num_reference_images: int
+    num_points3d: int
+    num_gaussians: int
+    anomaly_threshold: float
+    object_threshold: float
+    score_min: float
+    score_max: float
+    render_backend: str
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one image shows against the model, before any threshold.
+
+    Attributes:
+        pose: result of localisation; the rest is None unless it is LOCALIZED.
+        query: uint8 (H, W, 3), rectified.
+        camera: of the query, without distortion.
+        object_mask: float32 (H, W), segmentation, or None.
+        rendered: the model at the pose, or None.
+        reference: uint8 (H, W, 3), or None.
+        anomaly_map: float32 (H, W), NaN = not compared, or None.
+        levels: what the comparison found on each level, for calibration, or None.
+        silhouette_iou, agreement: how well the render explains the image.
+        inspected_fraction: share of the object inside the image, 0 to 1.
+        timings_ms: milliseconds of each step.
+    """
+
+    pose: PoseEstimate
+    query: np.ndarray
+    camera: Camera
+    object_mask: np.ndarray | None = None
+    rendered: RenderedView | None = None
+    reference: np.ndarray | None = None
+    anomaly_map: np.ndarray | None = None
+    levels: object | None = None
+    silhouette_iou: float = float('nan')
+    agreement: float = float('nan')
+    inspected_fraction: float = 0.0
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+class _Clock:
+    """Milliseconds of named steps."""
+
+    def __init__(self):
+        self.timings_ms: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, step: str):
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings_ms[step] = (time.perf_counter() - begin) * 1e3
+
+
+def bundle_config(bundle_path: Path) -> InspectionConfig:
+    """The inspection configuration that a bundle was calibrated with.
+
+    Raises:
+        FileNotFoundError, BundleError: see bundle.open_bundle.
+    """
+    manifest = open_bundle(bundle_path).manifest
+    return from_dict(InspectionConfig, manifest.get('config', {}).get('inspection', {}))
+
+
+class Inspector:
+    """Inspects frames with one model. Not thread-safe: one thread owns it."""
+
+    def __init__(
+        self,
+        reference,
+        gaussians: Gaussians,
+        calibration: Calibration,
+        config: InspectionConfig,
+        bundle: Bundle | None = None,
+    ):
+        """Load networks and put the model on its device.
+
+        Args:
+            reference: localization.reference.ReferenceModel.
+            gaussians: the splat model.
+            calibration: thresholds and statistics.
+            config: all options.
+            bundle: where the parts come from, for ``info``.
+
+        Raises:
+            FileNotFoundError: weights of a chosen network are not there.
+        """
+        from pad_inspection.background.inpainting import create_inpainter
+        from pad_inspection.background.segmentation import create_segmenter
+        from pad_inspection.comparison import Comparator
+        from pad_inspection.localization.localizer import Localizer
+        from pad_inspection.rendering.renderer import SplatScene
+
+        self.config = config
+        self.calibration = calibration
+        self._bundle = bundle
+        self._reference = reference
+        self._gaussians = gaussians
+        uncertainty = calibration.expected_residual if config.comparison.use_uncertainty else None
+        self.scene = SplatScene(
+            gaussians,
+            device=config.rendering.device,
+            threads=config.rendering.threads,
+            uncertainty=uncertainty,
+        )
+        self._segmenter = create_segmenter(config.segmentation)
+        self._localizer = Localizer(reference, config.localization)
+        self._inpainter = create_inpainter(config.background)
+        self._comparator = Comparator(config.comparison, calibration.level_statistics)
+
+    @classmethod
+    def from_bundle(cls, path: Path, config: InspectionConfig | None = None) -> Inspector:
+        """Load a bundle.
+
+        Args:
+            path: folder of the bundle.
+            config: None = as the bundle was calibrated. Thresholds are kept only while the
+                options that change scores are those of the bundle; else every verdict is
+                UNDETERMINED and only scores are given.
+
+        Raises:
+            FileNotFoundError: the bundle or weights are missing.
+            BundleError: the bundle is damaged, or of another version.
+        """
+        from pad_inspection.localization.reference import ReferenceModel
+        from pad_inspection.rendering.gaussians import read_ply
+
+        bundle = open_bundle(path)
+        calibrated = from_dict(
+            InspectionConfig, bundle.manifest.get('config', {}).get('inspection', {})
+        )
+        config = calibrated if config is None else config
+        calibration = Calibration.load(bundle.path)
+        changed = [
+            section
+            for section in _SCORING_SECTIONS
+            if getattr(config, section) != getattr(calibrated, section)
+        ]
+        if changed:
+            logger.warning('no thresholds: %s differ from the calibration', ', '.join(changed))
+            calibration = dataclasses.replace(
+                calibration,
+                image_threshold=float('nan'),
+                pixel_threshold=float('nan'),
+                level_statistics=None if 'comparison' in changed else calibration.level_statistics,
+            )
+        reference = ReferenceModel.load(bundle.file('features.npz'))
+        return cls(reference, read_ply(bundle.file('gaussians.ply')), calibration, config, bundle)
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is loaded."""
+        manifest = {} if self._bundle is None else self._bundle.manifest
+        calibration = self.calibration
+        return ModelInfo(
+            model_id=str(manifest.get('model_id', '')),
+            model_version=str(manifest.get('model_version', '')),
+            format_version=str(manifest.get('format_version', '')),
+            sha256='' if self._bundle is None else self._bundle.sha256,
+            num_reference_images=len(self._reference),
+            num_points3d=self._reference.num_points3d,
+            num_gaussians=len(self._gaussians),
+            anomaly_threshold=calibration.image_threshold,
+            object_threshold=calibration.object_threshold,
+            score_min=calibration.score_min,
+            score_max=calibration.score_max,
+            render_backend=self.scene.device_name,
+        )
+
+    def object_points(self, count: int = 600) -> np.ndarray:
+        """Points (N, 3) m spread over the object's surface, the same ones at each call."""
+        means = self._gaussians.means[self._gaussians.opacities > 0.3].astype(np.float64)
+        chosen = np.random.default_rng(0).permutation(len(means))[:count]
+        return means[np.sort(chosen)]
+
+    def warm_up(self) -> None:
+        """Run every network once on a reference view, so that the first frame is not slow."""
+        camera, pose = self._reference.camera(0), self._reference.cam_from_object(0)
+        rendered = self.scene.render(camera, pose)
+        picture = images.to_uint8(rendered.image + (1 - rendered.alpha[..., None]))
+        self.inspect(Frame(picture, camera))
+
+    def inspect(self, frame: Frame) -> Inspection:
+        """Inspect one frame. Expected failures are statuses; nothing is raised for a picture."""
+        origin = {
+            'camera_name': frame.camera_name,
+            'object_id': frame.object_id,
+            'stamp_ns': frame.stamp_ns,
+        }
+        try:
+            observation = self.observe(frame)
+            return self._judge(observation, origin)
+        except Exception as error:  # a line must go on; the result says what happened
+            logger.exception('inspection failed')
+            return Inspection(
+                Verdict.UNDETERMINED,
+                Reason.INTERNAL_ERROR,
+                f'{type(error).__name__}: {error}',
+                query=frame.image,
+                **origin,
+            )
+
+    def observe(self, frame: Frame, cam_from_object: Rigid3 | None = None) -> Observation:
+        """Everything up to the anomaly map.
+
+        Args:
+            frame: the image.
+            cam_from_object: a known pose to start the refinement from (calibration), or None.
+        """
+        clock = _Clock()
+        with clock('rectify'):
+            query, camera = images.undistort(frame.image, frame.camera)
+        with clock('segment'):
+            probability = None if self._segmenter is None else self._segmenter.segment(query)
+        seen = Observation(
+            PoseEstimate(PoseStatus.NOT_ATTEMPTED), query, camera, probability,
+            timings_ms=clock.timings_ms,
+        )  # fmt: skip
+
+        if cam_from_object is None:
+            with clock('localize'):
+                hypotheses = self._hypotheses(query, probability, camera)
+        else:
+            hypotheses = [PoseEstimate(PoseStatus.LOCALIZED, cam_from_object)]
+        with clock('refine'):
+            pose, agreement, silhouette_iou = self._refine(hypotheses, query, probability, camera)
+        seen = dataclasses.replace(
+            seen, pose=pose, agreement=agreement, silhouette_iou=silhouette_iou
+        )
+        if pose.cam_from_object is None:
+            return seen
+
+        with clock('render'):
+            rendered = self.scene.render(camera, pose.cam_from_object)
+        with clock('inpaint'):
+            query, background = self._background(query, probability, rendered)
+        with clock('compose'):
+            reference = self._compose(rendered, background)
+        with clock('compare'):
+            levels = self._comparator.compare_levels(
+                query, reference, rendered.alpha, probability, background
+            )
+            anomaly_map = self._comparator.combine(levels, rendered.uncertainty)
+        return dataclasses.replace(
+            seen,
+            query=query,
+            rendered=rendered,
+            reference=reference,
+            anomaly_map=anomaly_map,
+            levels=levels,
+            inspected_fraction=self._inspected_fraction(camera, pose.cam_from_object),
+        )
+
+    def _hypotheses(
+        self, query: np.ndarray, probability: np.ndarray | None, camera: Camera
+    ) -> list[PoseEstimate]:
+        """Poses that local features give, best first; never empty."""
+        if probability is not None:
+            segmentation = self.config.segmentation
+            fraction = float((probability > segmentation.threshold).mean())
+            if fraction < segmentation.min_area_fraction:
+                message = (
+                    f'no object in the picture: {fraction:.2%} of it was segmented, '
+                    f'wanted {segmentation.min_area_fraction:.2%}'
+                )
+                return [PoseEstimate(PoseStatus.NO_OBJECT, message=message)]
+        return self._localizer.localize(query, probability, camera)
+
+    def _refine(
+        self,
+        hypotheses: list[PoseEstimate],
+        query: np.ndarray,
+        probability: np.ndarray | None,
+        camera: Camera,
+    ) -> tuple[PoseEstimate, float, float]:
+        """The hypothesis whose render explains the image best, refined and verified.
+
+        Returns:
+            The pose (or why there is none), its agreement and its silhouette IoU (NaN without).
+        """
+        from pad_inspection.rendering.pose_refiner import refine_pose, verify_pose
+
+        localized = [h for h in hypotheses if h.cam_from_object is not None]
+        if not localized:
+            return hypotheses[0], float('nan'), float('nan')
+        if len(localized) > 1:
+            scores = [
+                sum(verify_pose(self.scene, query, probability, camera, h.cam_from_object))
+                for h in localized
+            ]
+            localized = [localized[int(np.nanargmax(np.nan_to_num(scores, nan=-9.0)))]]
+        best = localized[0]
+        refined = refine_pose(
+            self.scene, query, probability, camera, best.cam_from_object, self.config.refinement
+        )
+        fault = self._pose_fault(best, refined.agreement, refined.silhouette_iou)
+        if fault:
+            rejected = dataclasses.replace(
+                best, status=PoseStatus.POSE_REJECTED, cam_from_object=None, message=fault
+            )
+            return rejected, refined.agreement, refined.silhouette_iou
+        accepted = dataclasses.replace(
+            best,
+            cam_from_object=refined.cam_from_object,
+            confidence=float(np.clip(refined.agreement, 0, 1)),
+        )
+        return accepted, refined.agreement, refined.silhouette_iou
+
+    def _pose_fault(self, pose: PoseEstimate, agreement: float, silhouette_iou: float) -> str:
+        """Why a refined pose is not to be trusted; '' when it is."""
+        limits, learnt = self.config.refinement, self.calibration
+        least_agreement = max(limits.min_agreement, learnt.min_agreement)
+        least_iou = max(limits.min_silhouette_iou, learnt.min_silhouette_iou)
+        if not agreement >= least_agreement:
+            return f'render and image agree by {agreement:.2f}, wanted {least_agreement:.2f}'
+        if math.isfinite(silhouette_iou) and silhouette_iou < least_iou:
+            return f'the silhouettes overlap by {silhouette_iou:.2f}, wanted {least_iou:.2f}'
+        if len(pose.points2d) and pose.num_inliers < learnt.min_inliers:
+            return f'{pose.num_inliers} matches agree with the pose, wanted {learnt.min_inliers}'
+        return ''
+
+    def _background(
+        self, query: np.ndarray, probability: np.ndarray | None, rendered: RenderedView
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The query to compare and its background without the object."""
+        rendering, segmentation = self.config.rendering, self.config.segmentation
+        silhouette = rendered.alpha > rendering.silhouette_alpha
+        segmented = silhouette if probability is None else probability > segmentation.threshold
+        if self._inpainter is None:
+            # without background handling a method sees pictures whose background was removed
+            white = np.full_like(query, 255)
+            return np.where(segmented[..., None], query, white), white
+        hole = images.dilate(silhouette | segmented, self.config.background.dilation_px)
+        return query, self._inpainter.inpaint(query, hole)
+
+    def _compose(self, rendered: RenderedView, background: np.ndarray) -> np.ndarray:
+        """What a good piece would look like in this image."""
+        from pad_inspection.background.composition import compose_reference
+
+        return compose_reference(
+            rendered,
+            background,
+            self.config.background,
+            silhouette_alpha=self.config.rendering.silhouette_alpha,
+        )
+
+    def _inspected_fraction(self, camera: Camera, cam_from_object: Rigid3) -> float:
+        """Share of the object's surface points that project into the image."""
+        points = self._gaussians.means[self._gaussians.opacities > 0.3]
+        pixels = geometry.project_object(camera, cam_from_object, points)
+        inside = (
+            (pixels[:, 0] >= 0)
+            & (pixels[:, 0] < camera.width)
+            & (pixels[:, 1] >= 0)
+            & (pixels[:, 1] < camera.height)
+        )
+        return float(inside.mean()) if len(inside) else 0.0
+
+    def _judge(self, seen: Observation, origin: dict) -> Inspection:
+        """Score and verdict of an observation."""
+        common = {
+            'pose': seen.pose,
+            'query': seen.query,
+            'object_mask': seen.object_mask,
+            **origin,
+        }
+        if seen.anomaly_map is None:
+            message = seen.pose.message or f'localisation: {seen.pose.status}'
+            return Inspection(
+                Verdict.UNDETERMINED,
+                Reason.NOT_LOCALIZED,
+                message,
+                timings_ms=seen.timings_ms,
+                **common,
+            )
+        begin = time.perf_counter()
+        score = self.image_score(seen)
+        threshold = self.calibration.image_threshold * self.config.decision.margin
+        verdict, reason, message = decide_view(
+            score, threshold, seen.inspected_fraction, self.config.decision
+        )
+        regions = ()
+        if math.isfinite(self.calibration.pixel_threshold):
+            regions = self._regions(seen)
+        timings = {**seen.timings_ms, 'decide': (time.perf_counter() - begin) * 1e3}
+        return Inspection(
+            verdict,
+            reason,
+            message,
+            score=score,
+            threshold=threshold,
+            inspected_fraction=seen.inspected_fraction,
+            anomaly_map=seen.anomaly_map,
+            reference=seen.reference,
+            rendered_alpha=seen.rendered.alpha,
+            regions=regions,
+            timings_ms=timings,
+            **common,
+        )
+
+    def image_score(self, seen: Observation) -> float:
+        """Anomaly score of an observation that has a map; 0 when nothing could be compared."""
+        from pad_inspection.comparison import image_score
+
+        return image_score(seen.anomaly_map, self.config.comparison)
+
+    def _regions(self, seen: Observation):
+        """Regions above the pixel threshold with their surface points."""
+        from pad_inspection.comparison import find_regions
+
+        return find_regions(
+            seen.anomaly_map,
+            self.calibration.pixel_threshold,
+            self.config.comparison.min_region_px,
+            depth=seen.rendered.depth,
+            camera=seen.camera,
+            cam_from_object=seen.pose.cam_from_object,
+        )
