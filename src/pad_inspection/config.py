@@ -157,8 +157,10 @@ class ComparisonConfig(CheckedOptions):
         choices=('efficientnet_lite0', 'efficientnet_b4'),
     )
     backbone_weights: str = option('', 'weights file; empty = the installed one')
+    num_levels: int = option(4, 'feature levels, from the finest', low=1, high=4)
+    crop: bool = option(True, 'compare a crop around the object, else the whole image')
     input_px: int = option(
-        400, 'the crop or image is compared at this size', unit='px', low=64, high=2048
+        384, 'the longer side of what is compared is scaled to this', unit='px', low=64, high=2048
     )
     region: str = option(
         'union',
@@ -168,12 +170,23 @@ class ComparisonConfig(CheckedOptions):
     distance: str = option(
         'cosine', 'cosine of normalised features, or squared_l2', choices=('cosine', 'squared_l2')
     )
-    color_weight: float = option(1.0, 'weight of the colour term; 0 = none', low=0.0)
-    tolerance_cells: int = option(
-        1, 'feature cells by which both pictures may be misaligned', low=0, high=4
+    color_weight: float = option(1.0, 'weight of the colour level; 0 = none', low=0.0)
+    silhouette_weight: float = option(
+        1.0, 'weight of disagreeing silhouettes as a level; 0 = none', low=0.0
+    )
+    edge_weight: float = option(
+        0.5, 'weight of a narrow band along the silhouette', low=0.0, high=1.0
+    )
+    tolerance_px: float = option(
+        2.0,
+        'misalignment of both pictures (at the compared size) that is tolerated',
+        unit='px',
+        low=0.0,
+        high=8.0,
     )
     affine_color: bool = option(True, 'fit gain and bias of each colour channel first')
     blur_sigma_px: float = option(2.0, 'Gaussian blur of the map', unit='px', low=0.0)
+    use_statistics: bool = option(True, 'weigh each level by its mean and spread in normal views')
     use_uncertainty: bool = option(
         True, "subtract what normal views differ by at that place of the object's surface"
     )
@@ -253,7 +266,8 @@ class FitConfig(CheckedOptions):
 class CalibrationConfig(CheckedOptions):
     """Thresholds from held-out normal views on synthetic backgrounds."""
 
-    backgrounds_per_view: int = option(3, 'synthetic backgrounds of each held-out view', low=1)
+    backgrounds_per_view: int = option(2, 'synthetic backgrounds of each held-out view', low=1)
+    views_per_object: int = option(3, 'views that an object usually has', low=1)
     turns_deg: float = option(180.0, 'in-plane turns are drawn from +- this', unit='deg', low=0.0)
 
 
@@ -277,7 +291,11 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
         'comparison': {
             'region': 'union',
             'color_weight': 0.0,
-            'tolerance_cells': 0,
+            'crop': False,
+            'silhouette_weight': 0.0,
+            'edge_weight': 1.0,
+            'tolerance_px': 0.0,
+            'use_statistics': False,
             'affine_color': False,
             'use_uncertainty': False,
             'blur_sigma_px': 4.0,
@@ -292,7 +310,11 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
             'region': 'image',
             'distance': 'squared_l2',
             'color_weight': 1.0,
-            'tolerance_cells': 0,
+            'crop': False,
+            'silhouette_weight': 0.0,
+            'edge_weight': 1.0,
+            'tolerance_px': 0.0,
+            'use_statistics': False,
             'affine_color': False,
             'use_uncertainty': False,
             'blur_sigma_px': 4.0,

@@ -50,8 +50,13 @@ def read_mask(path: Path) -> np.ndarray:
     return (read_rgba(path)[0] > 127).any(axis=2)
 
 
-def write(path: Path, image: np.ndarray) -> None:
+def write(path: Path, image: np.ndarray, *, small: bool = False) -> None:
     """Write uint8 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA; the suffix names the format.
+
+    Args:
+        path: the file.
+        image: the picture.
+        small: spend time on a smaller PNG.
 
     Raises:
         ValueError: not such an array.
@@ -67,7 +72,8 @@ def write(path: Path, image: np.ndarray) -> None:
         order = [2, 1, 0] if image.shape[2] == 3 else [2, 1, 0, 3]
         image = np.ascontiguousarray(image[..., order])
     path = Path(path)
-    ok, data = cv2.imencode(path.suffix, image)
+    flags = [cv2.IMWRITE_PNG_COMPRESSION, 9] if small else []
+    ok, data = cv2.imencode(path.suffix, image, flags)
     if not ok:
         raise ValueError(f'cannot encode a picture as {path.suffix!r}')
     data.tofile(path)

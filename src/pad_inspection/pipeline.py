@@ -150,7 +150,7 @@ class Inspector:
         self.calibration = calibration
         self._bundle = bundle
         self._reference = reference
-        self._gaussians = gaussians
+        self.gaussians = gaussians
         uncertainty = calibration.expected_residual if config.comparison.use_uncertainty else None
         self.scene = SplatScene(
             gaussians,
@@ -214,7 +214,7 @@ class Inspector:
             sha256='' if self._bundle is None else self._bundle.sha256,
             num_reference_images=len(self._reference),
             num_points3d=self._reference.num_points3d,
-            num_gaussians=len(self._gaussians),
+            num_gaussians=len(self.gaussians),
             anomaly_threshold=calibration.image_threshold,
             object_threshold=calibration.object_threshold,
             score_min=calibration.score_min,
@@ -224,7 +224,7 @@ class Inspector:
 
     def object_points(self, count: int = 600) -> np.ndarray:
         """Points (N, 3) m spread over the object's surface, the same ones at each call."""
-        means = self._gaussians.means[self._gaussians.opacities > 0.3].astype(np.float64)
+        means = self.gaussians.means[self.gaussians.opacities > 0.3].astype(np.float64)
         chosen = np.random.default_rng(0).permutation(len(means))[:count]
         return means[np.sort(chosen)]
 
@@ -401,7 +401,7 @@ class Inspector:
 
     def _inspected_fraction(self, camera: Camera, cam_from_object: Rigid3) -> float:
         """Share of the object's surface points that project into the image."""
-        points = self._gaussians.means[self._gaussians.opacities > 0.3]
+        points = self.gaussians.means[self.gaussians.opacities > 0.3]
         pixels = geometry.project_object(camera, cam_from_object, points)
         inside = (
             (pixels[:, 0] >= 0)
@@ -431,9 +431,13 @@ class Inspector:
         begin = time.perf_counter()
         score = self.image_score(seen)
         threshold = self.calibration.image_threshold * self.config.decision.margin
-        verdict, reason, message = decide_view(
-            score, threshold, seen.inspected_fraction, self.config.decision
-        )
+        if math.isfinite(threshold):
+            verdict, reason, message = decide_view(
+                score, threshold, seen.inspected_fraction, self.config.decision
+            )
+        else:
+            verdict, reason = Verdict.UNDETERMINED, Reason.MODEL_NOT_LOADED
+            message = 'the model has no threshold for these options; build it with them'
         regions = ()
         if math.isfinite(self.calibration.pixel_threshold):
             regions = self._regions(seen)

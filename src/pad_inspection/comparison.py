@@ -1,0 +1,491 @@
+"""Query against reference picture -> distances on several levels -> anomaly map -> score, regions.
+
+Each feature level of the backbone, the colour and the silhouettes give one map of distances.
+Normal views teach mean and spread of each level (``level_statistics``); the anomaly map is the sum
+of what exceeds them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pad_inspection import images
+from pad_inspection.config import ComparisonConfig
+from pad_inspection.datatypes import AnomalyRegion, Camera, Rigid3
+
+SILHOUETTE_ALPHA = 0.5
+_MARGIN_PX = 16
+_MAX_ENLARGEMENT = 2.0
+# Lightness differs between normal views (light, shading) much more than hue does.
+_LIGHTNESS_WEIGHT = 0.5
+_LAB_SCALE = 100.0
+_EDGE_PX = 2
+# Levels that are almost always zero must not get an almost infinite weight.
+_LEAST_STD = 0.02
+_WEIGHTLESS = 0.05
+
+
+@dataclass(frozen=True)
+class LevelMaps:
+    """Distances of a query from its reference, before they are weighed against each other.
+
+    Attributes:
+        names: of the levels.
+        maps: float32 (L, H, W), 0 and above; 0 outside of the compared region.
+        weight: float32 (H, W), 0 = not compared, 1 = counts fully.
+    """
+
+    names: tuple[str, ...]
+    maps: np.ndarray
+    weight: np.ndarray
+
+
+def level_statistics(samples: Iterable[LevelMaps]) -> dict[str, Any]:
+    """Mean and standard deviation of each level over the compared pixels of normal views.
+
+    Args:
+        samples: normal views, at least one; all with the same levels.
+
+    Returns:
+        {'names': [...], 'mean': [...], 'std': [...]}, JSON-able; for Comparator.
+
+    Raises:
+        ValueError: no sample, or different levels.
+    """
+    names, total, count = None, 0.0, 0.0
+    squares = 0.0
+    for sample in samples:
+        if names is not None and sample.names != names:
+            raise ValueError(f'normal views have levels {names} and {sample.names}')
+        names = sample.names
+        values = sample.maps[:, sample.weight > _WEIGHTLESS].astype(np.float64)
+        total, squares = total + values.sum(axis=1), squares + (values**2).sum(axis=1)
+        count += values.shape[1]
+    if names is None or not count:
+        raise ValueError('level statistics need at least one normal view with compared pixels')
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return {'names': list(names), 'mean': mean.tolist(), 'std': std.tolist()}
+
+
+class Comparator:
+    """Compares pictures; holds the backbone. Not thread-safe."""
+
+    def __init__(
+        self,
+        config: ComparisonConfig,
+        statistics: dict[str, Any] | None = None,
+        device: str = 'cpu',
+    ):
+        """Load the backbone.
+
+        Args:
+            config: what is compared and how.
+            statistics: of ``level_statistics``; None = levels are added as they are.
+            device: torch device of the backbone.
+
+        Raises:
+            FileNotFoundError: the weights are not there.
+            ValueError: the statistics are of other levels.
+        """
+        self._config = config
+        if config.backbone == 'efficientnet_b4':
+            from pad_inspection.networks import efficientnet_b4, weights
+
+            path = weights.user_path('efficientnet_b4', config.backbone_weights)
+            self._backbone = efficientnet_b4.load(path, config.num_levels, device)
+        else:
+            from pad_inspection.networks import efficientnet_lite
+
+            path = config.backbone_weights or None
+            self._backbone = efficientnet_lite.load(path, config.num_levels, device)
+        self.names = tuple(f'features_{s}' for s in self._backbone.strides)
+        if config.color_weight > 0:
+            self.names += ('color',)
+        if config.silhouette_weight > 0:
+            self.names += ('silhouette',)
+        if statistics is not None and tuple(statistics['names']) != self.names:
+            raise ValueError(f'statistics of levels {statistics["names"]}, wanted {self.names}')
+        self._statistics = statistics
+
+    def compare(
+        self,
+        query: np.ndarray,
+        reference: np.ndarray,
+        alpha: np.ndarray,
+        object_probability: np.ndarray | None,
+        background: np.ndarray,
+        expected: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Anomaly map: ``compare_levels`` and ``combine`` in one."""
+        levels = self.compare_levels(query, reference, alpha, object_probability, background)
+        return self.combine(levels, expected)
+
+    def compare_levels(
+        self,
+        query: np.ndarray,
+        reference: np.ndarray,
+        alpha: np.ndarray,
+        object_probability: np.ndarray | None,
+        background: np.ndarray,
+    ) -> LevelMaps:
+        """Distances on every level.
+
+        Args:
+            query: uint8 (H, W, 3).
+            reference: uint8 (H, W, 3), what a good piece would look like.
+            alpha: float32 (H, W), rendered opacity.
+            object_probability: float32 (H, W), segmentation of the query, or None.
+            background: uint8 (H, W, 3), the query without its object.
+
+        Raises:
+            ValueError: the sizes differ.
+        """
+        if not query.shape[:2] == reference.shape[:2] == alpha.shape == background.shape[:2]:
+            raise ValueError(
+                f'query {query.shape}, reference {reference.shape}, alpha {alpha.shape} and '
+                f'background {background.shape}: wanted the same height and width'
+            )
+        weight = region_weight(alpha, object_probability, self._config)
+        maps = np.zeros((len(self.names), *alpha.shape), np.float32)
+        if not (weight > 0).any():
+            return LevelMaps(self.names, maps, weight)
+        reference = reference.astype(np.float32)
+        if self._config.affine_color:
+            reference = _match_colors(query, reference, alpha, background)
+        box, size = self._crop(weight)
+        pair = np.stack([_cut(query.astype(np.float32), box, size), _cut(reference, box, size)])
+        levels = [_paste(level, box, alpha.shape) for level in self._feature_levels(pair)]
+        if 'color' in self.names:
+            levels.append(_paste(self._color_level(pair), box, alpha.shape))
+        if 'silhouette' in self.names:
+            levels.append(
+                _silhouette_level(query, reference, alpha, object_probability, background)
+            )
+        maps = np.stack(levels) * (weight > 0)
+        return LevelMaps(self.names, maps.astype(np.float32), weight)
+
+    def combine(self, levels: LevelMaps, expected: np.ndarray | None = None) -> np.ndarray:
+        """Anomaly map of level distances.
+
+        Args:
+            levels: of ``compare_levels``.
+            expected: float32 (H, W), what normal views give at that place, or None.
+
+        Returns:
+            float32 (H, W), 0 and above, NaN where nothing was compared.
+        """
+        config = self._config
+        factors = np.array(
+            [
+                {'color': config.color_weight, 'silhouette': config.silhouette_weight}.get(name, 1)
+                for name in levels.names
+            ],
+            np.float32,
+        )
+        maps = levels.maps
+        if self._statistics is not None and config.use_statistics:
+            mean = np.array(self._statistics['mean'], np.float32)[:, None, None]
+            std = np.maximum(np.array(self._statistics['std'], np.float32), _LEAST_STD)
+            maps = np.maximum(maps - mean, 0) / std[:, None, None]
+        scores = np.tensordot(factors, maps, axes=1)
+        if expected is not None:
+            scores = np.maximum(scores - expected, 0)
+        scores = _blur(scores * levels.weight, config.blur_sigma_px)
+        return np.where(levels.weight > 0, scores, np.float32(np.nan)).astype(np.float32)
+
+    def _crop(self, weight: np.ndarray) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+        """Box (may reach out of the picture) to compare and the size (w, h) it is brought to."""
+        step = self._backbone.strides[-1]
+        height, width = weight.shape
+        box = (0, 0, width, height)
+        if self._config.crop:
+            box = images.mask_bbox(weight > 0, _MARGIN_PX)
+        box_width, box_height = box[2] - box[0], box[3] - box[1]
+        scale = min(self._config.input_px / max(box_width, box_height), _MAX_ENLARGEMENT)
+        out_width = max(2, math.ceil(box_width * scale / step)) * step
+        out_height = max(2, math.ceil(box_height * scale / step)) * step
+        # the box grows to the aspect of the rounded size, so that nothing is stretched
+        grow_x = round(out_width / scale) - box_width
+        grow_y = round(out_height / scale) - box_height
+        x0, y0 = box[0] - grow_x // 2, box[1] - grow_y // 2
+        grown = (x0, y0, x0 + box_width + grow_x, y0 + box_height + grow_y)
+        return grown, (out_width, out_height)
+
+    def _feature_levels(self, pair: np.ndarray) -> list[np.ndarray]:
+        """Distance of the two pictures (2, h, w, 3) on each feature level, at their size."""
+        import cv2
+
+        height, width = pair.shape[1:3]
+        levels = []
+        strides, centers = self._backbone.strides, self._backbone.centers_px
+        for stride, center, both in zip(strides, centers, self._backbone.features(pair)):
+            if self._config.distance == 'squared_l2':
+                level = ((both[0] - both[1]) ** 2).sum(axis=-1)
+            else:
+                unit = both / np.maximum(np.linalg.norm(both, axis=-1, keepdims=True), 1e-6)
+                level = cosine_distance(unit[0], unit[1], self._tolerance(stride))
+            to_pixels = np.array([[stride, 0, center], [0, stride, center]], np.float64)
+            levels.append(
+                cv2.warpAffine(
+                    level,
+                    to_pixels,
+                    (width, height),
+                    flags=cv2.INTER_LINEAR,
+                    borderMode=cv2.BORDER_REPLICATE,
+                )
+            )
+        return levels
+
+    def _color_level(self, pair: np.ndarray) -> np.ndarray:
+        """Colour distance of the two pictures (2, h, w, 3), at their size."""
+        import cv2
+
+        height, width = pair.shape[1:3]
+        if self._config.distance == 'squared_l2':
+            return ((pair[0] - pair[1]) ** 2).sum(axis=-1) / 255**2
+        half = [images.resize(p, width // 2, height // 2) / np.float32(255) for p in pair]
+        scale = np.array([_LIGHTNESS_WEIGHT, 1, 1], np.float32) / _LAB_SCALE
+        lab = [cv2.cvtColor(np.clip(p, 0, 1), cv2.COLOR_RGB2Lab) * scale for p in half]
+        return images.resize(euclidean_distance(*lab, self._tolerance(2)), width, height)
+
+    def _tolerance(self, stride: int) -> int:
+        """Misalignment that is tolerated, in cells of a level; none where cells are large."""
+        return round(self._config.tolerance_px / stride)
+
+
+def region_weight(
+    alpha: np.ndarray, object_probability: np.ndarray | None, config: ComparisonConfig
+) -> np.ndarray:
+    """How much each pixel counts, float32 (H, W): 0 outside of the compared region.
+
+    The union holds the missing parts (in the silhouette only), the added parts (segmented only)
+    and the rest. Along the silhouette a small error of the pose shows as a large difference, so
+    that a band there counts less.
+    """
+    silhouette = alpha > SILHOUETTE_ALPHA
+    if config.region == 'image':
+        return np.ones(alpha.shape, np.float32)
+    region = silhouette
+    if config.region == 'union' and object_probability is not None:
+        region = silhouette | (object_probability > 0.5)
+    weight = region.astype(np.float32)
+    if config.edge_weight < 1:
+        inner = ~images.dilate(~silhouette, _EDGE_PX)
+        band = images.dilate(silhouette, _EDGE_PX) & ~inner
+        weight = np.where(band, weight * np.float32(config.edge_weight), weight)
+        weight = np.where(weight > 0, _blur(weight, 1.0), 0)
+    return weight
+
+
+def cosine_distance(first: np.ndarray, second: np.ndarray, radius: int) -> np.ndarray:
+    """1 - cosine of unit vectors (h, w, D) each, with tolerance; float32 (h, w).
+
+    With radius r each vector is compared with the (2 r + 1)^2 nearest ones of the other picture
+    and the best counts; the larger of both directions is taken, because a thing that is missing
+    in one picture always finds an equal background in the other.
+    """
+    return _tolerant(lambda a, b: 1 - np.einsum('ijk,ijk->ij', a, b), first, second, radius)
+
+
+def euclidean_distance(first: np.ndarray, second: np.ndarray, radius: int) -> np.ndarray:
+    """Euclidean distance of vectors (h, w, D), with the tolerance of cosine_distance."""
+    return _tolerant(lambda a, b: np.linalg.norm(a - b, axis=-1), first, second, radius)
+
+
+def _tolerant(distance, first: np.ndarray, second: np.ndarray, radius: int) -> np.ndarray:
+    """Smallest distance over shifts, the larger of both directions."""
+    height, width = first.shape[:2]
+    if radius == 0:
+        return np.maximum(distance(first, second), 0).astype(np.float32)
+    best = np.full((2, height, width), np.inf, np.float32)
+    for dy in range(-radius, radius + 1):
+        for dx in range(-radius, radius + 1):
+            rows = slice(max(0, -dy), height - max(0, dy))
+            columns = slice(max(0, -dx), width - max(0, dx))
+            moved_rows = slice(rows.start + dy, rows.stop + dy)
+            moved_columns = slice(columns.start + dx, columns.stop + dx)
+            values = distance(first[rows, columns], second[moved_rows, moved_columns])
+            forward, backward = best[0][rows, columns], best[1][moved_rows, moved_columns]
+            np.minimum(forward, values, out=forward)
+            np.minimum(backward, values, out=backward)
+    return np.maximum(best.max(axis=0), 0)
+
+
+def _match_colors(
+    query: np.ndarray, reference: np.ndarray, alpha: np.ndarray, background: np.ndarray
+) -> np.ndarray:
+    """Reference whose object has the light of the query: gain and bias of each channel.
+
+    Fitted where the render is opaque, with Huber weights, so that a changed part does not count.
+    """
+    opaque = alpha > 0.95
+    if opaque.sum() < 100:
+        return reference
+    behind = (1 - alpha[..., None]) * background.astype(np.float32)
+    rendered = reference - behind
+    x, y = rendered[opaque], query[opaque].astype(np.float32)
+    weight = np.ones(len(x), np.float32)
+    for _ in range(4):
+        total = weight.sum()
+        mean_x, mean_y = weight @ x / total, weight @ y / total
+        variance = weight @ (x - mean_x) ** 2 / total
+        covariance = weight @ ((x - mean_x) * (y - mean_y)) / total
+        # a prior towards gain 1 decides when the object has one colour only
+        gain = np.clip((covariance + 100) / (variance + 100), 0.5, 2.0)
+        bias = mean_y - gain * mean_x
+        residual = np.linalg.norm(y - gain * x - bias, axis=1)
+        limit = 1.5 * np.median(residual) + 1e-3
+        weight = np.minimum(1, limit / np.maximum(residual, 1e-6)).astype(np.float32)
+    adjusted = np.clip(rendered * gain + bias * alpha[..., None], 0, 255)
+    return (adjusted + behind).astype(np.float32)
+
+
+def _silhouette_level(
+    query: np.ndarray,
+    reference: np.ndarray,
+    alpha: np.ndarray,
+    object_probability: np.ndarray | None,
+    background: np.ndarray,
+) -> np.ndarray:
+    """Where the segmentation sees something else than the render and colours confirm it."""
+    if object_probability is None:
+        return np.zeros(alpha.shape, np.float32)
+    silhouette = alpha > SILHOUETTE_ALPHA
+    away = ~images.dilate(silhouette, 2 * _EDGE_PX)
+    inside = ~images.dilate(~silhouette, 2 * _EDGE_PX)
+    from_background = _soft_difference(query, background)
+    from_object = _soft_difference(query, reference)
+    added = away * object_probability * from_background
+    missing = inside * (1 - object_probability) * from_object
+    return _blur((added + missing).astype(np.float32), 1.0)
+
+
+def _soft_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """0 for equal colours to 1 for clearly different ones, (H, W)."""
+    difference = np.abs(first.astype(np.float32) - second.astype(np.float32)).max(axis=-1)
+    return np.clip((_blur(difference, 1.0) - 15) / 45, 0, 1)
+
+
+def _cut(image: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+    """Box of a picture (its borders continued) resized to (w, h)."""
+    import cv2
+
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = box
+    sides = [max(0, -y0), max(0, y1 - height), max(0, -x0), max(0, x1 - width)]
+    inside = image[max(0, y0) : y1, max(0, x0) : x1]
+    if any(sides):
+        inside = cv2.copyMakeBorder(inside, *sides, cv2.BORDER_REPLICATE)
+    return images.resize(inside, *size)
+
+
+def _paste(
+    level: np.ndarray, box: tuple[int, int, int, int], shape: tuple[int, int]
+) -> np.ndarray:
+    """A level of a box back at its place in a picture of zeros (H, W)."""
+    x0, y0, x1, y1 = box
+    native = images.resize(np.ascontiguousarray(level, np.float32), x1 - x0, y1 - y0)
+    result = np.zeros(shape, np.float32)
+    left, top = max(0, x0), max(0, y0)
+    part = native[top - y0 : shape[0] - y0, left - x0 : shape[1] - x0]
+    result[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return result
+
+
+def _blur(image: np.ndarray, sigma_px: float) -> np.ndarray:
+    """Gaussian blur of float32 (H, W)."""
+    import cv2
+
+    if sigma_px <= 0:
+        return image
+    return cv2.GaussianBlur(image.astype(np.float32), (0, 0), sigma_px)
+
+
+def image_score(anomaly_map: np.ndarray, config: ComparisonConfig) -> float:
+    """Anomaly score of an image; 0 when nothing was compared.
+
+    'region' is the highest mean over a disc of min_region_px pixels: single pixels decide
+    nothing, and a small defect is not diluted by the rest of the object.
+
+    Args:
+        anomaly_map: float32 (H, W), NaN = not compared.
+        config: ``image_score`` chooses the statistic.
+    """
+    compared = np.isfinite(anomaly_map)
+    if not compared.any():
+        return 0.0
+    if config.image_score == 'max':
+        return float(anomaly_map[compared].max())
+    if config.image_score == 'top_fraction':
+        count = max(config.min_region_px, round(config.top_fraction * int(compared.sum())))
+        return float(np.sort(anomaly_map[compared])[-count:].mean())
+    import cv2
+
+    radius = max(0, round(math.sqrt(config.min_region_px / math.pi) - 0.5))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    kernel = disc.astype(np.float32) / disc.sum()
+    means = cv2.filter2D(
+        np.nan_to_num(anomaly_map, nan=0.0), cv2.CV_32F, kernel, borderType=cv2.BORDER_CONSTANT
+    )
+    return float(means.max())
+
+
+def find_regions(
+    anomaly_map: np.ndarray,
+    threshold: float,
+    min_region_px: int,
+    *,
+    depth: np.ndarray | None = None,
+    camera: Camera | None = None,
+    cam_from_object: Rigid3 | None = None,
+) -> tuple[AnomalyRegion, ...]:
+    """Connected regions at and above a threshold, by falling highest score.
+
+    Args:
+        anomaly_map: float32 (H, W), NaN = not compared.
+        threshold: of the map.
+        min_region_px: smaller regions are left out.
+        depth: float32 (H, W) m, NaN where nothing is; with camera and pose it gives the place of
+            the peak on the object.
+        camera: intrinsics of the map.
+        cam_from_object: pose.
+    """
+    import cv2
+
+    from pad_inspection.geometry import invert, transform, unproject
+
+    scores = np.nan_to_num(anomaly_map, nan=-np.inf)
+    above = (scores >= threshold).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    regions = []
+    for index in range(1, count):
+        x, y, width, height, area = (int(value) for value in stats[index])
+        if area < min_region_px:
+            continue
+        window = np.s_[y : y + height, x : x + width]
+        inside = labels[window] == index
+        values = np.where(inside, scores[window], -np.inf)
+        peak_y, peak_x = np.unravel_index(int(np.argmax(values)), values.shape)
+        place = None
+        if depth is not None and camera is not None and cam_from_object is not None:
+            z = depth[y + peak_y, x + peak_x]
+            if np.isfinite(z):
+                pixel = np.array([[x + peak_x + 0.5, y + peak_y + 0.5]])
+                in_cam = unproject(camera, pixel, np.array([z]))
+                place = tuple(map(float, transform(invert(cam_from_object), in_cam)[0]))
+        regions.append(
+            AnomalyRegion(
+                (x, y, x + width, y + height),
+                area,
+                float(values.max()),
+                float(scores[window][inside].mean()),
+                place,
+            )
+        )
+    return tuple(sorted(regions, key=lambda region: -region.max_score))

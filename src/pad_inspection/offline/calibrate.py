@@ -1,0 +1,279 @@
+"""Learn thresholds, statistics and pose limits from normal views.
+
+Held-out training views, which the Gaussians were not fitted to, are turned in the image plane, put
+on synthetic backgrounds and inspected by the whole pipeline with poses estimated anew. Pictures of
+intact pieces on the line (validation/good) join them where the data set has any. What a view is
+scored with never comes from the same view: residuals are averaged over the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pad_inspection.calibration import Calibration
+from pad_inspection.config import BuildConfig, CalibrationConfig
+from pad_inspection.datatypes import Frame, Gaussians, Rigid3
+from pad_inspection.pipeline import Inspector, Observation
+
+logger = logging.getLogger(__name__)
+
+# A pose that is farther off than this is no sample of a well localised normal view.
+GOOD_POSE_PX = 2.0
+# Normal views vary more than the few that are seen here: limits on poses are relaxed by this.
+POSE_LIMIT_SLACK = 0.15
+PIXEL_QUANTILE = 0.999
+
+
+@dataclass(frozen=True)
+class NormalFrame:
+    """A picture of an intact piece.
+
+    Attributes:
+        frame: the picture.
+        group: pictures of one group are never used to score one another.
+        source: 'synthetic' or 'validation'.
+        cam_from_object: true pose, or None.
+    """
+
+    frame: Frame
+    group: str
+    source: str
+    cam_from_object: Rigid3 | None
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A normal frame with what the pipeline saw in it."""
+
+    normal: NormalFrame
+    seen: Observation
+    pose_error_px: float
+
+
+def synthetic_frames(views, config: CalibrationConfig, seed: int) -> list[NormalFrame]:
+    """Held-out views on synthetic backgrounds.
+
+    Args:
+        views: list of dataset.TrainingView.
+        config: how many, and how much they are turned.
+        seed: of everything random.
+    """
+    from pad_inspection.offline.backgrounds import composite_on_clutter, roll_view
+
+    frames = []
+    for number, view in enumerate(views):
+        image, alpha = view.load()
+        for repeat in range(config.backgrounds_per_view):
+            rng = np.random.default_rng([seed, number, repeat])
+            angle = rng.uniform(-config.turns_deg, config.turns_deg)
+            turned, turned_alpha, pose = roll_view(
+                image, alpha, view.camera, view.cam_from_object, angle
+            )
+            picture = composite_on_clutter(turned, turned_alpha, rng)
+            frames.append(
+                NormalFrame(Frame(picture, view.camera), f'view {view.name}', 'synthetic', pose)
+            )
+    return frames
+
+
+def validation_frames(images) -> list[NormalFrame]:
+    """Pictures of intact pieces on the line (list of dataset.TestImage)."""
+    return [
+        NormalFrame(
+            Frame(image.load_image(), image.camera, object_id=image.object_id),
+            f'object {image.object_id}',
+            'validation',
+            image.cam_from_object,
+        )
+        for image in images
+    ]
+
+
+def calibrate(
+    reference,
+    gaussians: Gaussians,
+    views,
+    holdout_names: Sequence[str],
+    validation,
+    config: BuildConfig,
+    *,
+    progress: Callable[[float, str], None] = lambda fraction, text: None,
+) -> Calibration:
+    """Calibrate a model.
+
+    Args:
+        reference: localization.reference.ReferenceModel.
+        gaussians: fitted splats.
+        views: all training views.
+        holdout_names: names of the views that the splats were not fitted to.
+        validation: pictures of intact pieces on the line, may be empty.
+        config: build options.
+        progress: called with a fraction and a text.
+
+    Raises:
+        ValueError: fewer than three normal views could be localised, so nothing can be learnt.
+    """
+    from pad_inspection.geometry import pose_error_px
+
+    held_out = [view for view in views if view.name in set(holdout_names)]
+    normals = synthetic_frames(held_out, config.calibration, config.seed)
+    normals += validation_frames(validation)
+    unset = Calibration(float('nan'), float('nan'))
+    inspector = Inspector(reference, gaussians, unset, config.inspection)
+    points = inspector.object_points()
+    samples = []
+    for number, normal in enumerate(normals):
+        seen = inspector.observe(normal.frame)
+        error = float('nan')
+        if seen.pose.cam_from_object is not None and normal.cam_from_object is not None:
+            error = pose_error_px(
+                normal.frame.camera, seen.pose.cam_from_object, normal.cam_from_object, points
+            )
+        samples.append(_Sample(normal, seen, error))
+        progress(0.9 * (number + 1) / len(normals), f'{number + 1} of {len(normals)} normal views')
+    usable = [s for s in samples if s.seen.anomaly_map is not None and _good_pose(s)]
+    logger.info('%d of %d normal views localised', len(usable), len(samples))
+    if len(usable) < 3:
+        reasons = sorted({s.seen.pose.message or str(s.seen.pose.status) for s in samples})
+        raise ValueError(
+            f'only {len(usable)} of {len(samples)} normal views could be localised, wanted at '
+            f'least 3; reasons: {reasons[:3]}'
+        )
+    progress(0.92, 'thresholds')
+    return _learn(inspector, samples, usable, config)
+
+
+def _good_pose(sample: _Sample) -> bool:
+    """Whether a sample was localised where it is (as far as that is known)."""
+    return not sample.pose_error_px > GOOD_POSE_PX
+
+
+def _learn(
+    inspector: Inspector, samples: list[_Sample], usable: list[_Sample], config: BuildConfig
+) -> Calibration:
+    """Statistics, then scores with them, then thresholds."""
+    from pad_inspection.comparison import Comparator, image_score, level_statistics
+    from pad_inspection.offline.metrics import normal_threshold
+
+    comparison, decision = config.inspection.comparison, config.inspection.decision
+    statistics = level_statistics([s.seen.levels for s in usable])
+    comparator = Comparator(comparison, statistics)
+    residuals = [comparator.combine(s.seen.levels) for s in usable]
+    expected_residual, expected_maps = None, [None] * len(usable)
+    if comparison.use_uncertainty:
+        expected_residual, expected_maps = _expected_residuals(inspector, usable, residuals)
+    maps = [comparator.combine(s.seen.levels, e) for s, e in zip(usable, expected_maps)]
+    scores = np.array([image_score(m, comparison) for m in maps])
+    chosen = normal_threshold(scores, decision.max_false_reject_rate)
+    pixels = np.concatenate([m[np.isfinite(m)] for m in maps])
+    least_agreement, least_iou, least_inliers = _pose_limits(usable)
+    return Calibration(
+        image_threshold=float(chosen.threshold),
+        pixel_threshold=float(max(np.quantile(pixels, PIXEL_QUANTILE), 1e-6)),
+        object_threshold=_object_threshold(
+            scores / chosen.threshold,
+            decision.max_false_reject_rate,
+            config.calibration.views_per_object,
+        ),
+        score_min=float(np.median(pixels)),
+        score_max=float(pixels.max()),
+        min_inliers=least_inliers,
+        min_silhouette_iou=least_iou,
+        min_agreement=least_agreement,
+        num_normals=len(scores),
+        false_reject_bound=float(chosen.bound),
+        wanted_false_reject_rate=decision.max_false_reject_rate,
+        level_statistics=statistics,
+        normal_scores=tuple(float(s) for s in np.sort(scores)),
+        sources=_sources(samples, usable),
+        expected_residual=expected_residual,
+    )
+
+
+def _sources(samples: list[_Sample], usable: list[_Sample]) -> dict[str, int]:
+    """How many normal views were scored from each source, and how many could not be."""
+    counts = {'synthetic': 0, 'validation': 0}
+    for sample in usable:
+        counts[sample.normal.source] += 1
+    return {**counts, 'not_usable': len(samples) - len(usable)}
+
+
+def _expected_residuals(
+    inspector: Inspector, usable: list[_Sample], residuals: list[np.ndarray]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Mean normal residual of each Gaussian, and for each sample the one of the other groups.
+
+    The idea of residuals carried by Gaussians is that of 3DGS-Uncertainty (ECCV 2026); here they
+    are averaged by back-projection instead of optimised, and they are those of the compared
+    levels instead of those of the colour.
+
+    Returns:
+        float32 (N,) from all samples, and the rendered maps float32 (H, W).
+    """
+    from pad_inspection.rendering.renderer import SplatScene
+
+    rendering = inspector.config.rendering
+    sums: dict[str, np.ndarray] = {}
+    for sample, residual in zip(usable, residuals):
+        seen = sample.seen
+        weights, weighted = inspector.scene.backproject(
+            seen.camera, seen.pose.cam_from_object, np.nan_to_num(residual, nan=0.0)
+        )
+        group = sums.setdefault(sample.normal.group, np.zeros((2, len(weights))))
+        group += np.stack([weights, weighted])
+    total = np.sum(list(sums.values()), axis=0)
+
+    def mean_of(pair: np.ndarray) -> np.ndarray:
+        # Gaussians that were hardly seen take the mean of all
+        overall = pair[1].sum() / max(pair[0].sum(), 1e-9)
+        return ((pair[1] + overall) / (pair[0] + 1.0)).astype(np.float32)
+
+    maps = []
+    cache: dict[str, SplatScene] = {}
+    for sample in usable:
+        group = sample.normal.group
+        if group not in cache:
+            cache[group] = SplatScene(
+                inspector.gaussians,
+                device=rendering.device,
+                threads=rendering.threads,
+                uncertainty=mean_of(total - sums[group]),
+            )
+        seen = sample.seen
+        rendered = cache[group].render(seen.camera, seen.pose.cam_from_object)
+        maps.append(rendered.uncertainty)
+    return mean_of(total), maps
+
+
+def _object_threshold(ratios: np.ndarray, rate: float, views_per_object: int) -> float:
+    """Limit on the highest score over threshold among an object's views.
+
+    An object is rejected by its worst view, so that a view may exceed the limit only with a rate
+    divided by the number of views. So far out there are no samples; a log-normal tail is assumed.
+
+    Args:
+        ratios: (N,) normal scores over the view threshold.
+        rate: wanted false reject rate of objects.
+        views_per_object: views that an object usually has.
+    """
+    from scipy.stats import norm
+
+    logs = np.log(np.maximum(ratios, 1e-6))
+    view_rate = 1 - (1 - rate) ** (1 / views_per_object)
+    limit = math.exp(logs.mean() + norm.isf(view_rate) * logs.std(ddof=1))
+    return float(max(1.0, limit))
+
+
+def _pose_limits(usable: list[_Sample]) -> tuple[float, float, int]:
+    """Least agreement, silhouette IoU and inliers of the good poses, relaxed."""
+    keep = 1 - POSE_LIMIT_SLACK
+    agreement = min(s.seen.agreement for s in usable) - POSE_LIMIT_SLACK
+    ious = [s.seen.silhouette_iou for s in usable if math.isfinite(s.seen.silhouette_iou)]
+    iou = min(ious, default=0.0) * keep
+    inliers = math.floor(min(s.seen.pose.num_inliers for s in usable) * keep)
+    return float(agreement), float(iou), inliers

@@ -1,0 +1,52 @@
+"""Write docs/options.md from the configuration dataclasses."""
+
+from pathlib import Path
+
+from pad_inspection import config
+
+TEXT = """# Every option
+
+Made by `python tools/make_options_doc.py`; do not edit.
+
+## Inspection
+
+Given in YAML (`pad inspect --config`), as ROS parameters of inspection_node, or in a build configuration under `inspection:`.
+
+{inspection}
+
+## Build
+
+`pad build --config`; `inspection:` holds the options above.
+
+{build}
+
+## Presets
+
+`preset: ours` is the defaults. The others change:
+
+{presets}
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    rows = config.options_table(config.BuildConfig).splitlines()
+    build = '\n'.join(row for row in rows if '`inspection.' not in row)
+    presets = '\n'.join(
+        f'* `{name}`: '
+        + ', '.join(
+            f'`{section}.{key}: {value}`'
+            for section, values in changes.items()
+            for key, value in values.items()
+        )
+        for name, changes in config.PRESET_VALUES.items()
+        if changes
+    )
+    page = TEXT.format(
+        inspection=config.options_table(config.InspectionConfig), build=build, presets=presets
+    )
+    (Path(__file__).parent.parent / 'docs' / 'options.md').write_text(page)
+
+
+if __name__ == '__main__':
+    main()
