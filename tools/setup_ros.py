@@ -56,7 +56,12 @@ def fingerprint(package: Path) -> str:
     from importlib.metadata import version
 
     state = hashlib.sha256()
-    for part in (sys.version, str(PREFIX), version('ros-rclpy'), version('ros-rosidl-generator-py')):
+    for part in (
+        sys.version,
+        str(PREFIX),
+        version('ros-rclpy'),
+        version('ros-rosidl-generator-py'),
+    ):
         state.update(part.encode() + b'\0')
     for path in sorted(p for p in package.rglob('*') if p.is_file()):
         state.update(str(path.relative_to(package)).encode() + b'\0' + path.read_bytes())
@@ -129,9 +134,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    rewritten = fix_wheels(
-        PREFIX / 'share', sysconfig.get_paths()['include'], numpy.get_include()
-    )
+    rewritten = fix_wheels(PREFIX / 'share', sysconfig.get_paths()['include'], numpy.get_include())
     if rewritten:
         print(f'setup_ros: repaired {rewritten} CMake files of the ROS 2 wheels')
 

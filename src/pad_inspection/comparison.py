@@ -1,7 +1,9 @@
 """Query against reference picture -> distances on several levels -> anomaly map -> score, regions.
 
-Each feature level of the backbone, the colour and the silhouettes give one map of distances.
-Normal views teach mean and spread of each level (``level_statistics``); the anomaly map is the sum
+Where the render shows the object, each feature level of the backbone and the colour give one map
+of distances between query and reference. Around the object nothing is rendered that the query could
+be compared with; there two levels say how unlike the query is to anything in the background.
+Normal views teach mean and spread of each level (``level_statistics``); the anomaly map is the mean
 of what exceeds them.
 """
 
@@ -14,20 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from pad_inspection import images
+from pad_inspection import distances, images
 from pad_inspection.config import ComparisonConfig
 from pad_inspection.datatypes import AnomalyRegion, Camera, Rigid3
 
 SILHOUETTE_ALPHA = 0.5
 _MARGIN_PX = 16
 _MAX_ENLARGEMENT = 2.0
-# Lightness differs between normal views (light, shading) much more than hue does.
-_LIGHTNESS_WEIGHT = 0.5
-_LAB_SCALE = 100.0
 _EDGE_PX = 2
-# Levels that are almost always zero must not get an almost infinite weight.
+# A shadow on the background is no foreign part: lightness counts still less around the object.
+_SHADOW_LIGHTNESS_WEIGHT = 0.3
+# Where normal views hardly differ, small differences must not weigh beyond all measure.
 _LEAST_STD = 0.02
-_WEIGHTLESS = 0.05
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class LevelMaps:
 
     Attributes:
         names: of the levels.
-        maps: float32 (L, H, W), 0 and above; 0 outside of the compared region.
+        maps: float32 (L, H, W), 0 and above; NaN where a level says nothing.
         weight: float32 (H, W), 0 = not compared, 1 = counts fully.
     """
 
@@ -57,19 +57,18 @@ def level_statistics(samples: Iterable[LevelMaps]) -> dict[str, Any]:
     Raises:
         ValueError: no sample, or different levels.
     """
-    names, total, count = None, 0.0, 0.0
-    squares = 0.0
+    names, sums = None, 0.0
     for sample in samples:
         if names is not None and sample.names != names:
             raise ValueError(f'normal views have levels {names} and {sample.names}')
         names = sample.names
-        values = sample.maps[:, sample.weight > _WEIGHTLESS].astype(np.float64)
-        total, squares = total + values.sum(axis=1), squares + (values**2).sum(axis=1)
-        count += values.shape[1]
-    if names is None or not count:
-        raise ValueError('level statistics need at least one normal view with compared pixels')
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        values = sample.maps.reshape(len(names), -1).astype(np.float64)
+        count = np.isfinite(values).sum(axis=1)
+        sums = sums + np.stack([count, np.nansum(values, axis=1), np.nansum(values**2, axis=1)])
+    if names is None or not sums[0].all():
+        raise ValueError('level statistics need normal views with compared pixels on each level')
+    mean = sums[1] / sums[0]
+    std = np.sqrt(np.maximum(sums[2] / sums[0] - mean**2, 0))
     return {'names': list(names), 'mean': mean.tolist(), 'std': std.tolist()}
 
 
@@ -86,7 +85,7 @@ class Comparator:
 
         Args:
             config: what is compared and how.
-            statistics: of ``level_statistics``; None = levels are added as they are.
+            statistics: of ``level_statistics``; None = levels are averaged as they are.
             device: torch device of the backbone.
 
         Raises:
@@ -107,8 +106,8 @@ class Comparator:
         self.names = tuple(f'features_{s}' for s in self._backbone.strides)
         if config.color_weight > 0:
             self.names += ('color',)
-        if config.silhouette_weight > 0:
-            self.names += ('silhouette',)
+        if config.region == 'surroundings':
+            self.names += ('around_features', 'around_color')
         if statistics is not None and tuple(statistics['names']) != self.names:
             raise ValueError(f'statistics of levels {statistics["names"]}, wanted {self.names}')
         self._statistics = statistics
@@ -151,27 +150,36 @@ class Comparator:
                 f'query {query.shape}, reference {reference.shape}, alpha {alpha.shape} and '
                 f'background {background.shape}: wanted the same height and width'
             )
-        weight = region_weight(alpha, object_probability, self._config)
-        maps = np.zeros((len(self.names), *alpha.shape), np.float32)
+        config = self._config
+        weight = region_weight(alpha, object_probability, config)
+        maps = np.full((len(self.names), *alpha.shape), np.nan, np.float32)
         if not (weight > 0).any():
             return LevelMaps(self.names, maps, weight)
         reference = reference.astype(np.float32)
-        if self._config.affine_color:
-            reference = _match_colors(query, reference, alpha, background)
+        if config.affine_color:
+            behind = (1 - alpha[..., None]) * background.astype(np.float32)
+            reference = distances.match_colors(query, reference - behind, alpha) + behind
         box, size = self._crop(weight)
         pair = np.stack([_cut(query.astype(np.float32), box, size), _cut(reference, box, size)])
-        levels = [_paste(level, box, alpha.shape) for level in self._feature_levels(pair)]
+        features = self._backbone.features(pair)
+
+        inside = weight > 0
+        levels = self._feature_levels(features, size)
         if 'color' in self.names:
-            levels.append(_paste(self._color_level(pair), box, alpha.shape))
-        if 'silhouette' in self.names:
-            levels.append(
-                _silhouette_level(query, reference, alpha, object_probability, background)
+            levels.append(self._color_level(pair))
+        if config.region == 'surroundings':
+            inside = alpha > SILHOUETTE_ALPHA
+            levels += self._surroundings_levels(
+                pair, features, _cut(alpha, box, size), _cut(weight, box, size)
             )
-        maps = np.stack(levels) * (weight > 0)
-        return LevelMaps(self.names, maps.astype(np.float32), weight)
+        around = (weight > 0) & ~inside
+        for index, (name, level) in enumerate(zip(self.names, levels, strict=True)):
+            place = around if name.startswith('around') else inside
+            maps[index][place] = _paste(level, box, alpha.shape)[place]
+        return LevelMaps(self.names, maps, weight)
 
     def combine(self, levels: LevelMaps, expected: np.ndarray | None = None) -> np.ndarray:
-        """Anomaly map of level distances.
+        """Anomaly map of level distances: their mean, weighed by the spread in normal views.
 
         Args:
             levels: of ``compare_levels``.
@@ -181,19 +189,16 @@ class Comparator:
             float32 (H, W), 0 and above, NaN where nothing was compared.
         """
         config = self._config
-        factors = np.array(
-            [
-                {'color': config.color_weight, 'silhouette': config.silhouette_weight}.get(name, 1)
-                for name in levels.names
-            ],
-            np.float32,
-        )
+        factors = [config.color_weight if name == 'color' else 1.0 for name in levels.names]
+        factors = np.array(factors, np.float32)[:, None, None]
         maps = levels.maps
         if self._statistics is not None and config.use_statistics:
             mean = np.array(self._statistics['mean'], np.float32)[:, None, None]
             std = np.maximum(np.array(self._statistics['std'], np.float32), _LEAST_STD)
             maps = np.maximum(maps - mean, 0) / std[:, None, None]
-        scores = np.tensordot(factors, maps, axes=1)
+        said = np.isfinite(maps)
+        total = np.where(said, maps * factors, 0).sum(axis=0)
+        scores = total / np.maximum((said * factors).sum(axis=0), 1e-9)
         if expected is not None:
             scores = np.maximum(scores - expected, 0)
         scores = _blur(scores * levels.weight, config.blur_sigma_px)
@@ -217,42 +222,76 @@ class Comparator:
         grown = (x0, y0, x0 + box_width + grow_x, y0 + box_height + grow_y)
         return grown, (out_width, out_height)
 
-    def _feature_levels(self, pair: np.ndarray) -> list[np.ndarray]:
-        """Distance of the two pictures (2, h, w, 3) on each feature level, at their size."""
-        import cv2
-
-        height, width = pair.shape[1:3]
+    def _feature_levels(
+        self, features: list[np.ndarray], size: tuple[int, int]
+    ) -> list[np.ndarray]:
+        """Distance of both pictures on each feature level (2, h, w, D), at size (w, h)."""
         levels = []
-        strides, centers = self._backbone.strides, self._backbone.centers_px
-        for stride, center, both in zip(strides, centers, self._backbone.features(pair)):
+        for index, both in enumerate(features):
             if self._config.distance == 'squared_l2':
                 level = ((both[0] - both[1]) ** 2).sum(axis=-1)
             else:
-                unit = both / np.maximum(np.linalg.norm(both, axis=-1, keepdims=True), 1e-6)
-                level = cosine_distance(unit[0], unit[1], self._tolerance(stride))
-            to_pixels = np.array([[stride, 0, center], [0, stride, center]], np.float64)
-            levels.append(
-                cv2.warpAffine(
-                    level,
-                    to_pixels,
-                    (width, height),
-                    flags=cv2.INTER_LINEAR,
-                    borderMode=cv2.BORDER_REPLICATE,
-                )
-            )
+                unit = distances.unit_vectors(both)
+                tolerance = self._tolerance(self._backbone.strides[index])
+                level = distances.cosine_distance(unit[0], unit[1], tolerance)
+            levels.append(self._to_pixels(level, index, size))
         return levels
+
+    def _to_pixels(self, level: np.ndarray, index: int, size: tuple[int, int]) -> np.ndarray:
+        """A map of the cells of feature level ``index`` enlarged to size (w, h)."""
+        import cv2
+
+        stride, center = self._backbone.strides[index], self._backbone.centers_px[index]
+        return cv2.warpAffine(
+            level.astype(np.float32),
+            np.array([[stride, 0, center], [0, stride, center]], np.float64),
+            size,
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
 
     def _color_level(self, pair: np.ndarray) -> np.ndarray:
         """Colour distance of the two pictures (2, h, w, 3), at their size."""
-        import cv2
-
         height, width = pair.shape[1:3]
         if self._config.distance == 'squared_l2':
             return ((pair[0] - pair[1]) ** 2).sum(axis=-1) / 255**2
-        half = [images.resize(p, width // 2, height // 2) / np.float32(255) for p in pair]
-        scale = np.array([_LIGHTNESS_WEIGHT, 1, 1], np.float32) / _LAB_SCALE
-        lab = [cv2.cvtColor(np.clip(p, 0, 1), cv2.COLOR_RGB2Lab) * scale for p in half]
-        return images.resize(euclidean_distance(*lab, self._tolerance(2)), width, height)
+        lab = [distances.weighted_lab(images.resize(p, width // 2, height // 2)) for p in pair]
+        level = distances.euclidean_distance(*lab, self._tolerance(2))
+        return images.resize(level, width, height)
+
+    def _surroundings_levels(
+        self,
+        pair: np.ndarray,
+        features: list[np.ndarray],
+        alpha: np.ndarray,
+        weight: np.ndarray,
+    ) -> list[np.ndarray]:
+        """How unlike the query is, outside of the silhouette, to all that the background shows.
+
+        What the background shows is taken from the reference picture: there the surroundings of
+        the object are inpainted, so that a foreign part cannot explain itself.
+        """
+        height, width = alpha.shape
+        index = min(1, len(features) - 1)
+        vectors = distances.unit_vectors(features[index])
+        cells = vectors.shape[1:3]
+        lab = np.stack(
+            [
+                distances.weighted_lab(images.resize(p, *cells[::-1]), _SHADOW_LIGHTNESS_WEIGHT)
+                for p in pair
+            ]
+        )
+        outside = images.resize(alpha, *cells[::-1]) < SILHOUETTE_ALPHA
+        around = outside & (images.resize(weight, *cells[::-1]) > 0)
+        levels = []
+        for both in (vectors, lab):
+            level = np.zeros(cells, np.float32)
+            if around.any():
+                level[around] = distances.nearest_distance(both[0][around], both[1][outside])
+            levels.append(level)
+        # cosine distance of unit vectors, to be of the same kind as the other feature levels
+        features_level = self._to_pixels(levels[0] ** 2 / 2, index, (width, height))
+        return [features_level, images.resize(levels[1], width, height)]
 
     def _tolerance(self, stride: int) -> int:
         """Misalignment that is tolerated, in cells of a level; none where cells are large."""
@@ -274,102 +313,21 @@ def region_weight(
     region = silhouette
     if config.region == 'union' and object_probability is not None:
         region = silhouette | (object_probability > 0.5)
+    elif config.region == 'surroundings':
+        region = images.dilate(silhouette, surroundings_px(silhouette, config.surroundings))
     weight = region.astype(np.float32)
     if config.edge_weight < 1:
         inner = ~images.dilate(~silhouette, _EDGE_PX)
         band = images.dilate(silhouette, _EDGE_PX) & ~inner
-        weight = np.where(band, weight * np.float32(config.edge_weight), weight)
-        weight = np.where(weight > 0, _blur(weight, 1.0), 0)
+        weight[band] *= config.edge_weight
+        weight = np.where(region, _blur(weight, 1.0), 0)
     return weight
 
 
-def cosine_distance(first: np.ndarray, second: np.ndarray, radius: int) -> np.ndarray:
-    """1 - cosine of unit vectors (h, w, D) each, with tolerance; float32 (h, w).
-
-    With radius r each vector is compared with the (2 r + 1)^2 nearest ones of the other picture
-    and the best counts; the larger of both directions is taken, because a thing that is missing
-    in one picture always finds an equal background in the other.
-    """
-    return _tolerant(lambda a, b: 1 - np.einsum('ijk,ijk->ij', a, b), first, second, radius)
-
-
-def euclidean_distance(first: np.ndarray, second: np.ndarray, radius: int) -> np.ndarray:
-    """Euclidean distance of vectors (h, w, D), with the tolerance of cosine_distance."""
-    return _tolerant(lambda a, b: np.linalg.norm(a - b, axis=-1), first, second, radius)
-
-
-def _tolerant(distance, first: np.ndarray, second: np.ndarray, radius: int) -> np.ndarray:
-    """Smallest distance over shifts, the larger of both directions."""
-    height, width = first.shape[:2]
-    if radius == 0:
-        return np.maximum(distance(first, second), 0).astype(np.float32)
-    best = np.full((2, height, width), np.inf, np.float32)
-    for dy in range(-radius, radius + 1):
-        for dx in range(-radius, radius + 1):
-            rows = slice(max(0, -dy), height - max(0, dy))
-            columns = slice(max(0, -dx), width - max(0, dx))
-            moved_rows = slice(rows.start + dy, rows.stop + dy)
-            moved_columns = slice(columns.start + dx, columns.stop + dx)
-            values = distance(first[rows, columns], second[moved_rows, moved_columns])
-            forward, backward = best[0][rows, columns], best[1][moved_rows, moved_columns]
-            np.minimum(forward, values, out=forward)
-            np.minimum(backward, values, out=backward)
-    return np.maximum(best.max(axis=0), 0)
-
-
-def _match_colors(
-    query: np.ndarray, reference: np.ndarray, alpha: np.ndarray, background: np.ndarray
-) -> np.ndarray:
-    """Reference whose object has the light of the query: gain and bias of each channel.
-
-    Fitted where the render is opaque, with Huber weights, so that a changed part does not count.
-    """
-    opaque = alpha > 0.95
-    if opaque.sum() < 100:
-        return reference
-    behind = (1 - alpha[..., None]) * background.astype(np.float32)
-    rendered = reference - behind
-    x, y = rendered[opaque], query[opaque].astype(np.float32)
-    weight = np.ones(len(x), np.float32)
-    for _ in range(4):
-        total = weight.sum()
-        mean_x, mean_y = weight @ x / total, weight @ y / total
-        variance = weight @ (x - mean_x) ** 2 / total
-        covariance = weight @ ((x - mean_x) * (y - mean_y)) / total
-        # a prior towards gain 1 decides when the object has one colour only
-        gain = np.clip((covariance + 100) / (variance + 100), 0.5, 2.0)
-        bias = mean_y - gain * mean_x
-        residual = np.linalg.norm(y - gain * x - bias, axis=1)
-        limit = 1.5 * np.median(residual) + 1e-3
-        weight = np.minimum(1, limit / np.maximum(residual, 1e-6)).astype(np.float32)
-    adjusted = np.clip(rendered * gain + bias * alpha[..., None], 0, 255)
-    return (adjusted + behind).astype(np.float32)
-
-
-def _silhouette_level(
-    query: np.ndarray,
-    reference: np.ndarray,
-    alpha: np.ndarray,
-    object_probability: np.ndarray | None,
-    background: np.ndarray,
-) -> np.ndarray:
-    """Where the segmentation sees something else than the render and colours confirm it."""
-    if object_probability is None:
-        return np.zeros(alpha.shape, np.float32)
-    silhouette = alpha > SILHOUETTE_ALPHA
-    away = ~images.dilate(silhouette, 2 * _EDGE_PX)
-    inside = ~images.dilate(~silhouette, 2 * _EDGE_PX)
-    from_background = _soft_difference(query, background)
-    from_object = _soft_difference(query, reference)
-    added = away * object_probability * from_background
-    missing = inside * (1 - object_probability) * from_object
-    return _blur((added + missing).astype(np.float32), 1.0)
-
-
-def _soft_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """0 for equal colours to 1 for clearly different ones, (H, W)."""
-    difference = np.abs(first.astype(np.float32) - second.astype(np.float32)).max(axis=-1)
-    return np.clip((_blur(difference, 1.0) - 15) / 45, 0, 1)
+def surroundings_px(silhouette: np.ndarray, share: float) -> int:
+    """Width of the surroundings of a silhouette (H, W), px: a share of its longer side."""
+    box = images.mask_bbox(silhouette)
+    return 0 if box is None else round(share * max(box[2] - box[0], box[3] - box[1]))
 
 
 def _cut(image: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:

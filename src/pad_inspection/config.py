@@ -59,7 +59,7 @@ class SegmentationConfig(CheckedOptions):
     weights: str = option('', 'file or folder of the network; empty = the installed one')
     threshold: float = option(0.5, 'probability above which a pixel is object', low=0.0, high=1.0)
     input_px: int = option(
-        640, 'side of the square that ISNet sees', unit='px', choices=(512, 640, 768, 1024)
+        768, 'side of the square that ISNet sees', unit='px', choices=(512, 640, 768, 1024)
     )
     single_object: bool = option(
         True, 'keep the largest piece only and cut off thin lines that lead away from it'
@@ -89,7 +89,12 @@ class LocalizationConfig(CheckedOptions):
         4, 'in-plane turns of the query that are tried (1, 2, 4 or 8)', choices=(1, 2, 4, 8)
     )
     num_retrieved: int = option(10, 'reference views that are matched', low=1, high=200)
-    min_cosine: float = option(0.82, 'least similarity of mutual neighbours', low=-1.0, high=1.0)
+    min_cosine: float = option(
+        0.0,
+        'least similarity of mutual neighbours; 0 = what suits the features',
+        low=0.0,
+        high=1.0,
+    )
     ransac_threshold_px: float = option(4.0, 'PnP inlier distance', unit='px', low=0.1)
     min_inliers: int = option(15, 'fewer PnP inliers mean: not localised', low=4)
     max_hypotheses: int = option(3, 'poses that are verified by rendering', low=1, high=20)
@@ -163,17 +168,18 @@ class ComparisonConfig(CheckedOptions):
         384, 'the longer side of what is compared is scaled to this', unit='px', low=64, high=2048
     )
     region: str = option(
-        'union',
-        'union of segmentation and silhouette, or silhouette',
-        choices=('union', 'silhouette', 'image'),
+        'surroundings',
+        'what is compared: the silhouette and its surroundings, the union of silhouette and '
+        'segmentation, the silhouette only, or the whole image',
+        choices=('surroundings', 'union', 'silhouette', 'image'),
+    )
+    surroundings: float = option(
+        0.2, 'width of the surroundings as a share of the longer side of the object', low=0.0, high=1.0
     )
     distance: str = option(
         'cosine', 'cosine of normalised features, or squared_l2', choices=('cosine', 'squared_l2')
     )
     color_weight: float = option(1.0, 'weight of the colour level; 0 = none', low=0.0)
-    silhouette_weight: float = option(
-        1.0, 'weight of disagreeing silhouettes as a level; 0 = none', low=0.0
-    )
     edge_weight: float = option(
         0.5, 'weight of a narrow band along the silhouette', low=0.0, high=1.0
     )
@@ -292,7 +298,6 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
             'region': 'union',
             'color_weight': 0.0,
             'crop': False,
-            'silhouette_weight': 0.0,
             'edge_weight': 1.0,
             'tolerance_px': 0.0,
             'use_statistics': False,
@@ -311,7 +316,6 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
             'distance': 'squared_l2',
             'color_weight': 1.0,
             'crop': False,
-            'silhouette_weight': 0.0,
             'edge_weight': 1.0,
             'tolerance_px': 0.0,
             'use_statistics': False,

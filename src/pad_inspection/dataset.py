@@ -293,7 +293,8 @@ def _camera_of(content: dict[str, Any], path: Path) -> Camera:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f'{path} holds no camera (wanted width, height, K 3x3, distortion 5): {error_text(error)}'
+            f'{path} holds no camera (wanted width, height, K 3x3, distortion 5): '
+            f'{error_text(error)}'
         ) from error
 
 

@@ -339,11 +339,13 @@ class Inspector:
         if not localized:
             return hypotheses[0], float('nan'), float('nan')
         if len(localized) > 1:
-            scores = [
-                sum(verify_pose(self.scene, query, probability, camera, h.cam_from_object))
+            explained = [
+                verify_pose(self.scene, query, probability, camera, h.cam_from_object)
                 for h in localized
             ]
-            localized = [localized[int(np.nanargmax(np.nan_to_num(scores, nan=-9.0)))]]
+            # a silhouette IoU that is not known (no segmentation) is so for all of them
+            scores = np.nan_to_num(np.array(explained), nan=-1.0).sum(axis=1)
+            localized = [localized[int(np.argmax(scores))]]
         best = localized[0]
         refined = refine_pose(
             self.scene, query, probability, camera, best.cam_from_object, self.config.refinement

@@ -40,6 +40,9 @@ PACKAGES: dict[str, tuple[str, bool, str]] = {
     'hloc': ('optional localisation peer', False, 'install hloc from its repository'),
 }
 
+# What the default configuration loads.
+NEEDED_WEIGHTS = ('isnet', 'efficientnet_lite0', 'xfeat')
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -119,11 +122,15 @@ def _backends() -> list[Finding]:
 
 def _weights() -> list[Finding]:
     """Weight files of the networks."""
-    from pad_inspection.networks.weights import weight_report
+    from pad_inspection.networks.weights import WEIGHTS, check_weights
 
-    return [
-        Finding('weights', row.name, row.found, row.needed, row.detail) for row in weight_report()
-    ]
+    findings = []
+    for name, weights in WEIGHTS.items():
+        state = check_weights(name)
+        needed = name in NEEDED_WEIGHTS
+        detail = f'{weights.role}; {weights.licence}' if state == 'ok' else state
+        findings.append(Finding('weights', name, state == 'ok', needed, detail))
+    return findings
 
 
 def examine() -> list[Finding]:

@@ -1,0 +1,98 @@
+"""Which pixels of the query are object: segmentation networks behind one interface."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from pad_inspection import images
+from pad_inspection.config import SegmentationConfig
+
+
+class SegmentationNetwork(Protocol):
+    """A network that tells object from background."""
+
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        """Probability of object, float32 (H, W) 0..1, of a picture uint8 (H, W, 3)."""
+
+
+class Segmenter:
+    """A network and the cleaning of what it gives."""
+
+    def __init__(self, network: SegmentationNetwork, config: SegmentationConfig):
+        self._network = network
+        self._config = config
+
+    def segment(self, image: np.ndarray) -> np.ndarray:
+        """Probability of object.
+
+        Args:
+            image: uint8 (H, W, 3) RGB.
+
+        Returns:
+            float32 (H, W), 0 to 1.
+        """
+        probability = self._network.predict(image).astype(np.float32)
+        if not self._config.single_object:
+            return probability
+        return keep_main_object(probability, self._config.threshold)
+
+
+def create_segmenter(config: SegmentationConfig, threads: int = 0) -> Segmenter | None:
+    """Load the network that the configuration names; None for 'silhouette'.
+
+    Args:
+        config: which network, where its weights are, how its output is cleaned.
+        threads: CPU threads, 0 = all.
+
+    Raises:
+        FileNotFoundError: the weights are not there; the message says how to get them.
+    """
+    from pad_inspection.networks import weights
+
+    if config.network == 'silhouette':
+        return None
+    if config.network == 'isnet':
+        from pad_inspection.networks.isnet import ISNet
+
+        path = weights.user_path('isnet', config.weights)
+        return Segmenter(ISNet(path, config.input_px, threads), config)
+    from pad_inspection.networks.birefnet import BiRefNet
+
+    path = weights.user_path('birefnet', config.weights)
+    return Segmenter(BiRefNet(path, threads=threads), config)
+
+
+def keep_main_object(probability: np.ndarray, threshold: float) -> np.ndarray:
+    """Remove everything but one object: other pieces, and lines that lead away from it.
+
+    Salient-object networks also mark grooves and rails of a conveyor. An opening cuts what is
+    thinner than about 2.5% of the picture off; the largest piece that remains is the object; its
+    own thin parts come back as far as they lie near it.
+
+    Args:
+        probability: float32 (H, W), 0 to 1.
+        threshold: probability above which a pixel is object.
+
+    Returns:
+        float32 (H, W), zero away from the object. Unchanged when nothing survives the opening.
+    """
+    import cv2
+
+    size = max(probability.shape)
+    radius = max(1, round(0.0125 * size))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    mask = (probability > threshold).astype(np.uint8)
+    # outside of the picture counts as object, or pieces cut by its border would lose their corners
+    opened = cv2.morphologyEx(
+        cv2.copyMakeBorder(mask, radius, radius, radius, radius, cv2.BORDER_REPLICATE),
+        cv2.MORPH_OPEN,
+        kernel,
+    )[radius:-radius, radius:-radius]
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
+    if count < 2:
+        return probability
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    near = images.dilate(labels == largest, 2 * radius)
+    return np.where(near, probability, np.float32(0))

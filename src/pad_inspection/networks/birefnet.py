@@ -1,0 +1,112 @@
+"""BiRefNet segmentation from a file or folder that the user has.
+
+An ONNX export, a TorchScript file, or a checkpoint folder. Such a folder brings its own Python
+code, which runs with the user's rights: it is loaded only because the user named it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from pad_inspection import images
+
+_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+_STD = np.array([0.229, 0.224, 0.225], np.float32)
+_DEFAULT_PX = 1024
+
+
+class BiRefNet:
+    """The network; call ``predict``."""
+
+    def __init__(self, path: Path, device: str = 'cpu', threads: int = 0):
+        """Load the network.
+
+        Args:
+            path: ``*.onnx``, a TorchScript file (``*.pt``, ``*.ts``), or a checkpoint folder.
+            device: torch device (TorchScript and folder).
+            threads: CPU threads of ONNX, 0 = all.
+
+        Raises:
+            FileNotFoundError: there is no such file or folder.
+            ValueError: it is none of the three kinds.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise FileNotFoundError(f'BiRefNet weights {path} do not exist')
+        self._input_px = _DEFAULT_PX
+        if path.is_dir():
+            self._run = _torch_runner(_load_folder(path), device)
+        elif path.suffix == '.onnx':
+            self._run, self._input_px = _onnx_runner(path, threads)
+        elif path.suffix in ('.pt', '.ts', '.pth'):
+            self._run = _torch_runner(_load_torchscript(path), device)
+        else:
+            raise ValueError(f'BiRefNet weights {path}: wanted .onnx, .pt, .ts or a folder')
+
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        """Probability of object, float32 (H, W) 0..1, of a picture uint8 (H, W, 3)."""
+        height, width = image.shape[:2]
+        square = images.to_float(images.resize(image, self._input_px, self._input_px))
+        batch = np.ascontiguousarray(((square - _MEAN) / _STD).transpose(2, 0, 1)[None])
+        logits = self._run(batch)[0, 0].astype(np.float32)
+        probability = 0.5 * (1 + np.tanh(0.5 * logits))
+        return images.resize(probability, width, height)
+
+
+def _onnx_runner(path: Path, threads: int) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
+    """Function from batch to logits, and the input size in px."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+    except Exception as error:  # onnxruntime's exceptions have no public common class
+        raise ValueError(f'{path} is not a usable ONNX file: {error}') from error
+    source, last = session.get_inputs()[0], session.get_outputs()[-1].name
+    side = source.shape[-1] if isinstance(source.shape[-1], int) else _DEFAULT_PX
+    return (lambda batch: session.run([last], {source.name: batch})[0]), side
+
+
+def _torch_runner(network, device: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Function from batch to logits; of several outputs the last one is the finest."""
+    import torch
+
+    network = network.to(device).eval()
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            output = network(torch.from_numpy(batch).to(device))
+        if isinstance(output, list | tuple):
+            output = output[-1]
+        return output.float().cpu().numpy()
+
+    return run
+
+
+def _load_torchscript(path: Path):
+    """A TorchScript network."""
+    import torch
+
+    try:
+        return torch.jit.load(path, map_location='cpu')
+    except RuntimeError as error:
+        raise ValueError(f'{path} is not a TorchScript file') from error
+
+
+def _load_folder(path: Path):
+    """A network of a checkpoint folder with its own code."""
+    try:
+        from transformers import AutoModelForImageSegmentation
+    except ImportError as error:
+        raise FileNotFoundError(
+            f'the checkpoint folder {path} needs the package transformers: pip install '
+            'transformers timm, or export the network to ONNX'
+        ) from error
+    return AutoModelForImageSegmentation.from_pretrained(
+        str(path), trust_remote_code=True, local_files_only=True
+    )

@@ -1,0 +1,110 @@
+"""LightGlue for ALIKED, and LighterGlue for XFeat: learned matching of local features.
+
+Source: Lindenberger et al., "LightGlue: Local Feature Matching at Light Speed", ICCV 2023.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pad_inspection.networks import weights
+
+# feature name -> name of the weights and shape of the network
+_VARIANTS = {
+    'aliked': ('aliked_lightglue', {'input_dim': 128}),
+    'xfeat': (
+        'xfeat_lighterglue',
+        {
+            'input_dim': 64,
+            'descriptor_dim': 96,
+            'n_layers': 6,
+            'num_heads': 1,
+            'depth_confidence': -1,
+            'width_confidence': 0.95,
+        },
+    ),
+}
+
+
+class LightGlue:
+    """The network with its weights; call ``match``."""
+
+    def __init__(self, features: str, device: str = 'cpu'):
+        """Load the network.
+
+        Args:
+            features: which local features it matches: aliked or xfeat.
+            device: torch device.
+
+        Raises:
+            FileNotFoundError: the weights are not installed.
+            ValueError: there is no variant for these features, or the file holds other weights.
+        """
+        import torch
+        from kornia.feature import LightGlue as KorniaLightGlue
+
+        if features not in _VARIANTS:
+            raise ValueError(
+                f'no LightGlue for {features!r} features, wanted one of {list(_VARIANTS)}'
+            )
+        name, shape = _VARIANTS[features]
+        path = weights.find_weights(name)
+        network = KorniaLightGlue(None, **shape)
+        state = torch.load(path, map_location='cpu', weights_only=True)
+        result = network.load_state_dict(_renamed(state), strict=False)
+        wrong = set(result.missing_keys) - {'confidence_thresholds'}
+        if wrong:
+            raise ValueError(f'{path} does not hold {name}: {sorted(wrong)[:3]} are missing')
+        self._network = network.eval().requires_grad_(False).to(device)
+        self._device = device
+
+    def match(
+        self,
+        keypoints0: np.ndarray,
+        descriptors0: np.ndarray,
+        keypoints1: np.ndarray,
+        descriptors1: np.ndarray,
+        side_px: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Match the keypoints of two square pictures.
+
+        Args:
+            keypoints0: float32 (N0, 2), px, in the first picture.
+            descriptors0: float32 (N0, D), unit length.
+            keypoints1: float32 (N1, 2), px, in the second picture.
+            descriptors1: float32 (N1, D), unit length.
+            side_px: side of both pictures.
+
+        Returns:
+            int64 (M, 2) indices into both, and scores float32 (M,), 0 to 1.
+        """
+        import torch
+
+        if min(len(keypoints0), len(keypoints1)) < 2:
+            return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
+
+        def side(keypoints, descriptors):
+            size = torch.full((1, 2), float(side_px), device=self._device)
+            points = torch.from_numpy(np.asarray(keypoints, np.float32) - 0.5).to(self._device)
+            points = points.clamp(0, side_px)
+            values = torch.from_numpy(np.asarray(descriptors, np.float32)).to(self._device)
+            return {'keypoints': points[None], 'descriptors': values[None], 'image_size': size}
+
+        with torch.inference_mode():
+            result = self._network(
+                {'image0': side(keypoints0, descriptors0), 'image1': side(keypoints1, descriptors1)}
+            )
+        return result['matches'][0].cpu().numpy(), result['scores'][0].cpu().numpy()
+
+
+def _renamed(state: dict) -> dict:
+    """State with the key names of kornia's class: both files use older ones."""
+    renamed = {}
+    for key, value in state.items():
+        key = key.removeprefix('matcher.')
+        for part in ('self_attn', 'cross_attn'):
+            if key.startswith(f'{part}.'):
+                _, number, rest = key.split('.', 2)
+                key = f'transformers.{number}.{part}.{rest}'
+        renamed[key] = value
+    return renamed

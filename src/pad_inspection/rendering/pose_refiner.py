@@ -1,0 +1,343 @@
+"""Align a pose with a picture photometrically, and say how well the model explains the picture.
+
+Gauss-Newton on the difference of the rendered and the real picture inside the rendered silhouette.
+The light of the line is not that of the training pictures, so each channel has its own gain and
+offset; a defect must not pull the pose, so differences are weighted robustly. The pose turns about
+the object's centre: about the camera, turning and shifting would be nearly the same motion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from pad_inspection.config import RefinementConfig
+from pad_inspection.datatypes import Camera, Rigid3
+from pad_inspection.geometry import (
+    crop_camera,
+    project_object,
+    rotation_from_axis_angle,
+    scale_camera,
+)
+from pad_inspection.rendering.renderer import SplatScene
+
+# Pixels that are hardly covered say more of the background than of the object.
+_SOLID_ALPHA = 0.9
+_CROP_MARGIN_PX = 8
+_LEAST_PIXELS = 100
+# Steps for the numeric derivative, px of motion at the object's rim: below the size of the
+# pictures' details, above their noise.
+_PROBE_PX = 0.2
+_CONVERGED_PX = 0.01
+# Largest motion in one step, px.
+_TRUST_PX = 4.0
+_START_DAMPING = 1e-3
+_MAX_DAMPING = 1e3
+_SEGMENT_THRESHOLD = 0.5
+_VERIFY_SIZE_PX = 160
+
+
+@dataclass(frozen=True)
+class RefinedPose:
+    """A refined pose and how well it explains the picture.
+
+    Attributes:
+        cam_from_object: the pose.
+        steps: number of steps that were taken.
+        agreement: correlation of render and picture inside the silhouette, -1 to 1.
+        silhouette_iou: overlap with the segmented object, 0 to 1, NaN without a segmentation.
+    """
+
+    cam_from_object: Rigid3
+    steps: int
+    agreement: float
+    silhouette_iou: float
+
+
+@dataclass(frozen=True)
+class _Crop:
+    """The part of a picture that shows the object.
+
+    Attributes:
+        image: float32 (H, W, 3), 0 to 1.
+        camera: of the crop.
+    """
+
+    image: np.ndarray
+    camera: Camera
+
+
+def refine_pose(
+    scene: SplatScene,
+    image: np.ndarray,
+    object_probability: np.ndarray | None,
+    camera: Camera,
+    cam_from_object: Rigid3,
+    config: RefinementConfig,
+) -> RefinedPose:
+    """Refine a pose that is some pixels off.
+
+    Args:
+        scene: the model.
+        image: uint8 (H, W, 3), rectified.
+        object_probability: float32 (H, W), segmentation, or None.
+        camera: of the image, without distortion.
+        cam_from_object: where to start.
+        config: number of steps, and the factor by which the first half of them is coarser.
+
+    Raises:
+        ValueError: the image is not of the camera's size.
+    """
+    _check(image, camera)
+    pose, taken = cam_from_object, 0
+    if config.max_steps and config.coarse_factor > 1:
+        pose, taken = _align(
+            scene, image, camera, pose, config.max_steps // 2, config.coarse_factor
+        )
+    if config.max_steps > taken:
+        pose, more = _align(scene, image, camera, pose, config.max_steps - taken, 1)
+        taken += more
+    agreement, iou = _explain(scene, image, object_probability, camera, pose)
+    return RefinedPose(pose, taken, agreement, iou)
+
+
+def verify_pose(
+    scene: SplatScene,
+    image: np.ndarray,
+    object_probability: np.ndarray | None,
+    camera: Camera,
+    cam_from_object: Rigid3,
+) -> tuple[float, float]:
+    """How well a pose explains a picture, at reduced size: to choose between hypotheses.
+
+    Args:
+        scene: the model.
+        image: uint8 (H, W, 3), rectified.
+        object_probability: float32 (H, W), segmentation, or None.
+        camera: of the image, without distortion.
+        cam_from_object: the pose.
+
+    Returns:
+        Agreement (-1 to 1) and silhouette IoU (0 to 1, NaN without a segmentation), as in
+        RefinedPose.
+
+    Raises:
+        ValueError: the image is not of the camera's size.
+    """
+    _check(image, camera)
+    factor = _VERIFY_SIZE_PX / max(camera.width, camera.height)
+    if factor < 1:
+        camera = scale_camera(
+            camera, max(1, round(camera.width * factor)), max(1, round(camera.height * factor))
+        )
+        size = (camera.width, camera.height)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        if object_probability is not None:
+            object_probability = cv2.resize(
+                object_probability.astype(np.float32), size, interpolation=cv2.INTER_AREA
+            )
+    return _explain(scene, image, object_probability, camera, cam_from_object)
+
+
+def _check(image: np.ndarray, camera: Camera) -> None:
+    if np.shape(image) != (camera.height, camera.width, 3):
+        raise ValueError(
+            f'image has shape {np.shape(image)}, wanted {(camera.height, camera.width, 3)}'
+        )
+
+
+def _object_box(
+    scene: SplatScene, camera: Camera, pose: Rigid3
+) -> tuple[int, int, int, int] | None:
+    """x0, y0, x1, y1 of the object in the image with a margin; None when it is outside."""
+    corners = np.array(np.meshgrid(*scene.box.T)).reshape(3, -1).T
+    pixels = project_object(camera, pose, corners)
+    if not np.isfinite(pixels).all():
+        return None
+    low = np.floor(pixels.min(axis=0)).astype(int) - _CROP_MARGIN_PX
+    high = np.ceil(pixels.max(axis=0)).astype(int) + _CROP_MARGIN_PX
+    x0, y0 = np.maximum(low, 0)
+    x1, y1 = np.minimum(high, (camera.width, camera.height))
+    if x1 - x0 < 2 or y1 - y0 < 2:
+        return None
+    return int(x0), int(y0), int(x1), int(y1)
+
+
+def _crop(
+    scene: SplatScene, image: np.ndarray, camera: Camera, pose: Rigid3, factor: int
+) -> _Crop | None:
+    """The picture around the object, at 1/factor of its size."""
+    box = _object_box(scene, camera, pose)
+    if box is None:
+        return None
+    x0, y0, x1, y1 = box
+    part = np.ascontiguousarray(image[y0:y1, x0:x1])
+    cropped = crop_camera(camera, x0, y0, x1 - x0, y1 - y0)
+    if factor > 1:
+        width, height = max(1, (x1 - x0) // factor), max(1, (y1 - y0) // factor)
+        part = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+        cropped = scale_camera(cropped, width, height)
+    return _Crop(part.astype(np.float32) / 255, cropped)
+
+
+def _moved(pose: Rigid3, center: np.ndarray, motion: np.ndarray) -> Rigid3:
+    """A pose after turning by motion[:3] rad about the object's centre and shifting it.
+
+    motion[3:] is the shift in units of the centre's distance, in the camera frame.
+    """
+    turn = rotation_from_axis_angle(motion[:3])
+    middle = pose.rotation @ center + pose.translation
+    shifted = middle + motion[3:] * np.linalg.norm(middle)
+    rotation = turn @ pose.rotation
+    return Rigid3(rotation, shifted - rotation @ center)
+
+
+def _probe_sizes(scene: SplatScene, camera: Camera, pose: Rigid3) -> np.ndarray:
+    """Motion (6,) that moves the object's rim by about one pixel."""
+    distance = np.linalg.norm(pose.rotation @ scene.center + pose.translation)
+    focal = float(np.sqrt(camera.K[0, 0] * camera.K[1, 1]))
+    relative = max(scene.radius / distance, 1e-6)
+    turn = 1 / (focal * relative)
+    return np.array([turn, turn, turn, 1 / focal, 1 / focal, 1 / (focal * relative)])
+
+
+def _weights(alpha: np.ndarray) -> np.ndarray:
+    """Weight (H, W) of pixels: 1 inside of the silhouette, 0 at its rim and outside."""
+    solid = (alpha > _SOLID_ALPHA).astype(np.uint8)
+    return cv2.erode(solid, np.ones((3, 3), np.uint8), borderValue=0).astype(np.float32)
+
+
+def _match_light(color: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Gain and offset (3, 2) of each channel that take colour to target (M, 3), weight (M, 3)."""
+    total = np.maximum(weight.sum(axis=0), 1e-6)
+    mean_c, mean_t = (weight * color).sum(axis=0) / total, (weight * target).sum(axis=0) / total
+    dc, dt = color - mean_c, target - mean_t
+    variance = (weight * dc * dc).sum(axis=0) / total
+    covariance = (weight * dc * dt).sum(axis=0) / total
+    # a plain surface says nothing about the gain: it is drawn to 1
+    gain = np.clip((covariance + 1e-4) / (variance + 1e-4), 0.2, 5.0)
+    return np.stack([gain, mean_t - gain * mean_c], axis=1)
+
+
+class _Residuals:
+    """Differences of the model and a picture at fixed pixels, after matching the light."""
+
+    def __init__(self, color: np.ndarray, alpha: np.ndarray, target: np.ndarray):
+        self.rows, self.columns = np.nonzero(_weights(alpha))
+        self.target = target[self.rows, self.columns]
+        picked = color[self.rows, self.columns]
+        robust = np.ones_like(picked)
+        for _ in range(3):
+            light = _match_light(picked, self.target, robust)
+            self.values = picked * light[:, 0] + light[:, 1] - self.target
+            # Geman-McClure with a scale from the median: large differences count for nothing
+            self.scale = max(1.4826 * float(np.median(np.abs(self.values))), 0.01)
+            robust = 1 / (1 + (self.values / (2 * self.scale)) ** 2) ** 2
+        self.gain = light[:, 0]
+        self.robust = robust
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def cost(self, scale: float) -> float:
+        """Mean robust cost with a given scale."""
+        squared = (self.values / (2 * scale)) ** 2
+        return float((squared / (1 + squared)).mean())
+
+
+def _align(
+    scene: SplatScene, image: np.ndarray, camera: Camera, pose: Rigid3, steps: int, factor: int
+) -> tuple[Rigid3, int]:
+    """Levenberg-Marquardt; the pose and the number of steps taken."""
+    crop = _crop(scene, image, camera, pose, factor)
+    if crop is None:
+        return pose, 0
+    unit = _probe_sizes(scene, crop.camera, pose)
+    damping = _START_DAMPING
+    color, alpha = scene.draw(crop.camera, pose)
+    now = _Residuals(color, alpha, crop.image)
+    taken = 0
+    while taken < steps and len(now) >= _LEAST_PIXELS and damping < _MAX_DAMPING:
+        taken += 1
+        jacobian = _jacobian(scene, crop.camera, pose, unit, color, now)
+        weighted = jacobian * now.robust[..., None]
+        hessian = np.einsum('mci,mcj->ij', weighted, jacobian, optimize=True)
+        gradient = np.einsum('mci,mc->i', weighted, now.values, optimize=True)
+        moved_px = 0.0
+        while damping < _MAX_DAMPING:
+            damped = hessian + damping * np.diag(np.diag(hessian) + 1e-9)
+            motion = -np.linalg.solve(damped, gradient)
+            motion *= min(1.0, _TRUST_PX / max(float(np.abs(motion).max()), 1e-9))
+            candidate = _moved(pose, scene.center, motion * unit)
+            tried, alpha = scene.draw(crop.camera, candidate)
+            then = _Residuals(tried, alpha, crop.image)
+            better = len(then) >= _LEAST_PIXELS and then.cost(now.scale) < now.cost(now.scale)
+            if better:
+                pose, now, color = candidate, then, tried
+                moved_px = float(np.abs(motion).max())
+                damping = max(damping / 10, 1e-6)
+                break
+            if np.abs(motion).max() < _CONVERGED_PX:
+                break
+            damping *= 10
+        if moved_px < _CONVERGED_PX:
+            break
+    return pose, taken
+
+
+def _jacobian(
+    scene: SplatScene,
+    camera: Camera,
+    pose: Rigid3,
+    unit: np.ndarray,
+    color: np.ndarray,
+    now: _Residuals,
+) -> np.ndarray:
+    """Derivative (M, 3, 6) of the residuals by motion in units of ``unit``, by differences."""
+    columns = []
+    for axis in range(6):
+        step = np.zeros(6)
+        step[axis] = _PROBE_PX * unit[axis]
+        ahead, _ = scene.draw(camera, _moved(pose, scene.center, step))
+        difference = (ahead - color)[now.rows, now.columns] / _PROBE_PX
+        columns.append(difference * now.gain)
+    return np.stack(columns, axis=-1)
+
+
+def _explain(
+    scene: SplatScene,
+    image: np.ndarray,
+    object_probability: np.ndarray | None,
+    camera: Camera,
+    pose: Rigid3,
+) -> tuple[float, float]:
+    """Agreement and silhouette IoU of a pose."""
+    color, alpha = scene.draw(camera, pose)
+    iou = float('nan')
+    if object_probability is not None:
+        drawn = alpha > _SEGMENT_THRESHOLD
+        segmented = object_probability > _SEGMENT_THRESHOLD
+        iou = float((drawn & segmented).sum() / max(int((drawn | segmented).sum()), 1))
+    inside = _weights(alpha) > 0
+    if inside.sum() < _LEAST_PIXELS // 4:
+        return -1.0, 0.0 if object_probability is not None else iou
+    return _correlation(color[inside], image[inside].astype(np.float32) / 255), iou
+
+
+def _correlation(drawn: np.ndarray, target: np.ndarray) -> float:
+    """Correlation of colours (M, 3), without the tenth that fits worst (a defect, a glare).
+
+    All channels are taken together, each about its own mean, so that plain grey parts are
+    compared as well as coloured ones.
+    """
+    kept = np.ones(len(drawn), bool)
+    for _ in range(2):
+        light = _match_light(drawn[kept], target[kept], np.ones_like(drawn[kept]))
+        error = np.abs(drawn * light[:, 0] + light[:, 1] - target).sum(axis=1)
+        kept = error <= np.quantile(error, 0.9)
+    a = drawn[kept] - drawn[kept].mean(axis=0)
+    b = target[kept] - target[kept].mean(axis=0)
+    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum() / norm) if norm > 1e-9 else 0.0

@@ -1,0 +1,348 @@
+"""Starts and stops nodes as processes without ros2launch: `pad up` and the demo.
+
+Each node gets its own process group and a log file; it is reported with its last log lines when it
+dies, and ends itself when this process is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pad_inspection.ros import parameters
+from pad_inspection.ros.runner import PARENT_VARIABLE, STOP_SIGNALS
+
+logger = logging.getLogger(__name__)
+
+_MODULES = {kind: f'pad_inspection.ros.{kind}' for kind in parameters.NODES}
+# On stopping: time for SIGINT, then for SIGTERM, before a process is killed, s.
+_INTERRUPT_S, _TERMINATE_S = 40.0, 5.0
+_LOG_LINES = 12
+
+
+class NodeDiedError(RuntimeError):
+    """A node ended by itself; the message holds its last log lines."""
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node to start.
+
+    Attributes:
+        kind: 'inspection_node', 'reject_node' or 'replay_node'.
+        parameters: by dotted name.
+        namespace: '' or '/line_1'.
+    """
+
+    kind: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    namespace: str = ''
+
+    @property
+    def name(self) -> str:
+        """Full node name."""
+        return f'{self.namespace}/{self.kind}'
+
+
+def ros_environment(
+    *, domain_id: int | None = None, log_dir: Path | None = None
+) -> dict[str, str]:
+    """Environment for nodes on one machine; what is set already is kept.
+
+    Large images need LARGE_DATA: over Fast DDS's default transport most of them are lost.
+    config/fastdds.xml makes reliable messages that were missed come again at once.
+
+    Args:
+        domain_id: ROS_DOMAIN_ID, None = as it is.
+        log_dir: ROS_LOG_DIR, None = as it is.
+    """
+    env = dict(os.environ)
+    env.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
+    env.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    profile = fastdds_profile()
+    if profile is not None:
+        # Fast DDS was renamed between Jazzy and Kilted, and warns about its old name
+        old = env.get('ROS_DISTRO') in ('humble', 'jazzy')
+        env.setdefault(f'FAST{"RTPS" if old else "DDS"}_DEFAULT_PROFILES_FILE', str(profile))
+    env['PYTHONUNBUFFERED'] = '1'
+    if domain_id is not None:
+        env['ROS_DOMAIN_ID'] = str(domain_id)
+    if log_dir is not None:
+        env['ROS_LOG_DIR'] = str(log_dir)
+    # nodes import what this process imports, also where the package is not installed
+    env['PYTHONPATH'] = os.pathsep.join(p for p in sys.path if p and Path(p).is_dir())
+    return env
+
+
+def fastdds_profile() -> Path | None:
+    """config/fastdds.xml of the source tree or of the installed package; None when missing."""
+    from pad_inspection.ros.interfaces import package_share
+
+    path = Path(__file__).resolve().parents[3] / 'config' / 'fastdds.xml'
+    if path.is_file():
+        return path
+    try:
+        path = package_share('pad_inspection') / 'config' / 'fastdds.xml'
+    except FileNotFoundError:
+        return None
+    return path if path.is_file() else None
+
+
+def free_domain_id() -> int:
+    """A domain id that hardly anybody uses here (101 is the highest that is always safe)."""
+    return 30 + (os.getpid() * 7919 + time.time_ns() // 1_000_000) % 70
+
+
+class NodeGraph:
+    """Nodes as processes; use as a context."""
+
+    def __init__(
+        self,
+        specs: Sequence[NodeSpec],
+        *,
+        log_dir: Path,
+        domain_id: int | None = None,
+        env: Mapping[str, str] | None = None,
+    ):
+        """Prepare; nothing is started yet.
+
+        Args:
+            specs: nodes.
+            log_dir: a folder for their parameter files and logs; made when missing.
+            domain_id: ROS_DOMAIN_ID, None = as in the environment.
+            env: more variables.
+        """
+        self._specs = list(specs)
+        self._log_dir = Path(log_dir)
+        self._env = ros_environment(domain_id=domain_id, log_dir=self._log_dir) | dict(env or {})
+        self._env[PARENT_VARIABLE] = str(os.getpid())
+        self._processes: dict[str, subprocess.Popen] = {}
+
+    def __enter__(self) -> NodeGraph:
+        try:
+            for spec in self._specs:
+                self.start(spec)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+
+    def start(self, spec: NodeSpec) -> subprocess.Popen:
+        """Start one more node.
+
+        Raises:
+            ValueError: a bad parameter, or the node runs already.
+        """
+        if spec.name in self._processes and self._processes[spec.name].poll() is None:
+            raise ValueError(f'{spec.name} runs already')
+        self._log_dir.mkdir(parents=True, exist_ok=True)
+        stem = re.sub(r'\W+', '_', spec.name).strip('_')
+        parameter_file = self._log_dir / f'{stem}.yaml'
+        write_parameters(parameter_file, spec)
+        command = [sys.executable, '-m', _MODULES[spec.kind], '--ros-args']
+        command += ['--params-file', str(parameter_file)]
+        if spec.namespace:
+            command += ['-r', f'__ns:={spec.namespace}']
+        with open(self._log_path(spec.name), 'ab') as log:
+            # a node that is told to end while it still imports does so once it can do it cleanly
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+            try:
+                process = subprocess.Popen(
+                    command,
+                    env=self._env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._processes[spec.name] = process
+        return process
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment of the nodes."""
+        return dict(self._env)
+
+    @property
+    def names(self) -> list[str]:
+        """Full names of the nodes that were started."""
+        return list(self._processes)
+
+    def process(self, name: str) -> subprocess.Popen:
+        """Process of a node by its full name."""
+        return self._processes[name]
+
+    def check(self) -> None:
+        """Look whether all nodes run.
+
+        Raises:
+            NodeDiedError: one ended; the message says which and why.
+        """
+        for name, process in self._processes.items():
+            code = process.poll()
+            if code is not None:
+                raise NodeDiedError(
+                    f'{name} ended with exit code {code}; its last lines '
+                    f'({self._log_path(name)}):\n{self.log_tail(name)}'
+                )
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float, what: str) -> None:
+        """Wait for a condition while all nodes run.
+
+        Args:
+            condition: may itself wait a little, e.g. by spinning a node.
+            timeout: s.
+            what: of the condition, for the error.
+
+        Raises:
+            NodeDiedError: a node ended.
+            TimeoutError: it did not become true.
+        """
+        end = time.monotonic() + timeout
+        while not condition():
+            self.check()
+            if time.monotonic() > end:
+                raise TimeoutError(f'{what}: not within {timeout:g} s')
+
+    def log_tail(self, name: str) -> str:
+        """Last lines of a node's output."""
+        path = self._log_path(name)
+        text = path.read_text(errors='replace') if path.is_file() else ''
+        return '\n'.join(f'  {line}' for line in text.splitlines()[-_LOG_LINES:])
+
+    def stop(self) -> dict[str, int]:
+        """End all nodes: SIGINT, then SIGTERM, then SIGKILL.
+
+        Returns:
+            Exit code of each node.
+        """
+        running = [p for p in self._processes.values() if p.poll() is None]
+        for number, patience in (
+            (signal.SIGINT, _INTERRUPT_S),
+            (signal.SIGTERM, _TERMINATE_S),
+            (signal.SIGKILL, _TERMINATE_S),
+        ):
+            for process in running:
+                _signal_group(process, number)
+            end = time.monotonic() + patience
+            for process in running:
+                try:
+                    process.wait(max(0.0, end - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    logger.warning('process %d did not end on signal %d', process.pid, number)
+            running = [p for p in running if p.poll() is None]
+            if not running:
+                break
+        return {name: process.returncode for name, process in self._processes.items()}
+
+    def _log_path(self, name: str) -> Path:
+        return self._log_dir / f'{re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")}.log'
+
+
+def _signal_group(process: subprocess.Popen, number: int) -> None:
+    """Send a signal to a process and its children."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def write_parameters(path: Path, spec: NodeSpec) -> None:
+    """Write a node's parameters as a ROS parameter file.
+
+    Raises:
+        ValueError: an unknown name or a bad value.
+    """
+    import yaml
+
+    values = {
+        name: (list(value) or ['']) if isinstance(value, (tuple, list)) else value
+        for name, value in spec.parameters.items()
+    }
+    parameters.check_values(spec.kind, values, spec.name)
+    path.write_text(yaml.safe_dump({'/**': {'ros__parameters': values}}, sort_keys=False))
+
+
+def specs_of_file(path: Path) -> list[NodeSpec]:
+    """Nodes of a parameter file: one for each section.
+
+    Raises:
+        FileNotFoundError, ValueError: see parameters.read_parameter_file.
+    """
+    specs = []
+    for name, values in parameters.read_parameter_file(path).items():
+        namespace, _, kind = name.rpartition('/')
+        # a wildcard means any namespace: here none
+        namespace = namespace.replace('**', '').strip('/')
+        namespace = f'/{namespace}' if namespace else ''
+        specs.append(NodeSpec(kind, values, namespace))
+    return specs
+
+
+def run_up(config_path: Path, *, log_dir: Path | None = None, domain_id: int | None = None) -> int:
+    """`pad up`: start the nodes of a parameter file and watch them until Ctrl-C.
+
+    Args:
+        config_path: ROS parameter file; each of its sections is a node that is started.
+        log_dir: for the nodes' output; None = a temporary folder.
+        domain_id: ROS_DOMAIN_ID, None = as in the environment.
+
+    Returns:
+        0 after Ctrl-C, or when all nodes ended with 0; 1 when a node died.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing or wrong.
+    """
+    specs = specs_of_file(config_path)
+    folder = Path(log_dir or tempfile.mkdtemp(prefix='pad_up_'))
+    graph = NodeGraph(specs, log_dir=folder, domain_id=domain_id)
+    stop: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: stop.append(received))
+    print(f'starting {", ".join(spec.name for spec in specs)}; logs in {folder}', flush=True)
+    shown: dict[str, int] = {}
+    code = 0
+    with graph:
+        while not stop:
+            _show_new_lines(graph, specs, shown)
+            codes = [graph.process(spec.name).poll() for spec in specs]
+            if all(ended == 0 for ended in codes):
+                print('all nodes are done')
+                break
+            if any(ended for ended in codes):
+                code = 1
+                break
+            time.sleep(0.2)
+    _show_new_lines(graph, specs, shown)
+    failed = {s.name: graph.process(s.name).returncode for s in specs}
+    for name, ended in failed.items():
+        if ended:
+            print(f'{name} ended with exit code {ended}', file=sys.stderr)
+            code = 1
+    return code
+
+
+def _show_new_lines(graph: NodeGraph, specs: Sequence[NodeSpec], shown: dict[str, int]) -> None:
+    """Print what the nodes wrote since the last call."""
+    for spec in specs:
+        path = graph._log_path(spec.name)
+        data = path.read_bytes() if path.is_file() else b''
+        end = data.rfind(b'\n') + 1
+        for line in data[shown.get(spec.name, 0) : end].decode(errors='replace').splitlines():
+            print(f'[{spec.name}] {line}', flush=True)
+        shown[spec.name] = end

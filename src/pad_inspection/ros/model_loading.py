@@ -1,0 +1,84 @@
+"""Loads the model that a URI names, with the inspector class that a parameter names."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from std_msgs.msg import Header
+
+from pad_inspection.bundle import BundleError, BundleVersionError
+from pad_inspection.config import InspectionConfig, from_dict
+from pad_inspection.ros import interfaces
+from pad_msgs.srv import ReloadModel
+
+
+def bundle_path(uri: str) -> Path:
+    """Folder of a model URI: a path, file:///abs/path or package://name/path.
+
+    Raises:
+        FileNotFoundError: the package is not installed.
+        ValueError: empty, or another scheme.
+    """
+    if not uri:
+        raise ValueError("parameter 'bundle' is empty, wanted the folder of a model bundle")
+    parsed = urlparse(uri)
+    if parsed.scheme == 'package':
+        return interfaces.package_share(parsed.netloc) / unquote(parsed.path).lstrip('/')
+    if parsed.scheme == 'file':
+        return Path(unquote(parsed.path))
+    if '://' in uri:
+        raise ValueError(f'model URI {uri} has scheme {parsed.scheme}, wanted file or package')
+    return Path(uri)
+
+
+def load_inspector(factory: str, path: Path, overrides: dict):
+    """Load a model with the class that a parameter names, and run it once.
+
+    Args:
+        factory: 'module:name' of a class with from_bundle(path, config).
+        path: the bundle.
+        overrides: options that differ from the bundle's, nested.
+
+    Raises:
+        ValueError: no such class, or bad options.
+        FileNotFoundError, BundleError: see bundle.open_bundle.
+    """
+    module, _, name = factory.partition(':')
+    try:
+        inspector_class = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"parameter 'inspector' is {factory!r}: {error}") from error
+    config = None
+    if overrides:
+        from pad_inspection.pipeline import bundle_config
+
+        # a preset stands for all options; single options change what the bundle knows
+        base = None if 'preset' in overrides else bundle_config(path)
+        config = from_dict(InspectionConfig, overrides, base)
+    inspector = inspector_class.from_bundle(path, config)
+    inspector.warm_up()
+    return inspector
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model."""
+
+    inspector: object
+    path: Path
+    loaded_at: Header
+
+
+def reload_result(error: Exception) -> int:
+    """ReloadModel result code of what loading raised."""
+    codes = ReloadModel.Response
+    if isinstance(error, FileNotFoundError):
+        return codes.RESULT_NOT_FOUND
+    if isinstance(error, BundleVersionError):
+        return codes.RESULT_UNSUPPORTED_VERSION
+    if isinstance(error, (BundleError, ValueError)):
+        return codes.RESULT_INVALID
+    return codes.RESULT_UNDEFINED_FAILURE

@@ -1,0 +1,137 @@
+"""Options that belong to the nodes alone, as config dataclasses (see pad_inspection.config)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pad_inspection.config import CheckedOptions, option
+
+
+@dataclass(frozen=True)
+class InspectionNodeConfig(CheckedOptions):
+    """What inspection_node needs to know beside the inspection itself."""
+
+    bundle: str = option('', 'model bundle: a folder, file:///abs/path or package://name/path')
+    cameras: tuple = option(
+        ('camera',), 'names of the cameras; each is the namespace of its topics'
+    )
+    image_topic: str = option('image_rect_color', 'name of the image topic below the camera')
+    rectified: bool = option(
+        True, 'images are rectified: P of CameraInfo holds; false: K and D, the node undistorts'
+    )
+    compressed: bool = option(False, 'read <image_topic>/compressed')
+    reliable_images: bool = option(
+        False, 'ask for reliable images (a best-effort camera then delivers nothing)'
+    )
+    queue_size: int = option(
+        1, 'images of a camera that wait; a newer one replaces the oldest', low=1, high=1000
+    )
+    camera_info_sync: str = option(
+        'exact',
+        'exact: CameraInfo with the stamp of the image; latest: the last one of that camera',
+        choices=('exact', 'latest'),
+    )
+    camera_info_timeout: float = option(
+        1.0,
+        'an image without CameraInfo after this time is invalid',
+        unit='s',
+        low=0.0,
+        high=3600.0,
+    )
+    trigger_timeout: float = option(
+        0.0,
+        'wait so long for the ObjectTrigger of an image; 0: no triggers on this line, pieces are '
+        'named after the stamp',
+        unit='s',
+        low=0.0,
+        high=3600.0,
+    )
+    trigger_tolerance: float = option(
+        0.0, 'trigger and image stamps may differ by this', unit='s', low=0.0, high=60.0
+    )
+    deadline: float = option(
+        0.0,
+        'from arrival to result; later is UNDETERMINED (DEADLINE_MISSED); 0: none',
+        unit='s',
+        low=0.0,
+        high=3600.0,
+    )
+    publish_debug: bool = option(False, 'debug images even when nobody subscribes')
+    publish_tf: bool = option(True, 'poses on /tf, where tf2_msgs is installed')
+    diagnostics_period: float = option(
+        1.0, 'time between messages on /diagnostics', unit='s', low=0.05, high=3600.0
+    )
+    autostart: bool = option(True, 'configure and activate without a lifecycle manager')
+    inspector: str = option(
+        'pad_inspection.pipeline:Inspector',
+        'class that inspects, as module:name with from_bundle(path, config); for tests',
+    )
+
+
+@dataclass(frozen=True)
+class RejectNodeConfig(CheckedOptions):
+    """What reject_node needs to know beside the decision rules."""
+
+    cameras: tuple = option(('camera',), 'names of the cameras whose results are fused')
+    expected_views: int = option(
+        0,
+        'images of a piece without a trigger; 0: such a piece is rejected when its time is over',
+        low=0,
+        high=1000,
+    )
+    object_timeout: float = option(
+        5.0,
+        'from the first sign of a piece to its signal; views that are missing then reject it',
+        unit='s',
+        low=0.01,
+        high=3600.0,
+    )
+    signal_lifespan: float = option(
+        0.0,
+        'a signal is not delivered later than this, and valid_until says so; 0: no limit',
+        unit='s',
+        low=0.0,
+        high=3600.0,
+    )
+    forget_after: float = option(
+        600.0,
+        'an object_id may come again after this; until then late results are ignored',
+        unit='s',
+        low=1.0,
+        high=864000.0,
+    )
+    diagnostics_period: float = option(
+        1.0, 'time between messages on /diagnostics', unit='s', low=0.05, high=3600.0
+    )
+
+
+@dataclass(frozen=True)
+class ReplayNodeConfig(CheckedOptions):
+    """What replay_node plays, and how."""
+
+    class_dir: str = option('', 'dataset folder whose test images are played')
+    bag: str = option('', 'rosbag2 folder (mcap or sqlite3) to play instead')
+    topics: tuple = option((), 'topics of the bag to play; empty: images, CameraInfo and triggers')
+    limit: int = option(0, 'play at most so many pieces; 0: all', low=0)
+    rate: float = option(2.0, 'pieces per second; of a bag: speed factor', low=0.001, high=1000.0)
+    max_in_flight: int = option(
+        1, 'images sets without all results before the replay waits; 0: never waits', low=0
+    )
+    result_timeout: float = option(
+        60.0,
+        'a result that has not come after this counts as lost',
+        unit='s',
+        low=0.1,
+        high=86400.0,
+    )
+    startup_timeout: float = option(
+        120.0, 'the other nodes must be ready after this', unit='s', low=0.1, high=86400.0
+    )
+    min_listeners: int = option(
+        1, 'subscribers to the triggers and images that must be there before playing', low=0
+    )
+    wait_for_model: bool = option(
+        True, 'play only when an inspection node has announced its model'
+    )
+    exit_when_done: bool = option(False, 'end the node after the last result')
+    image_topic: str = option('image_rect_color', 'name of the image topic below the camera')

@@ -1,0 +1,85 @@
+"""Runs a node until it is done or a signal comes, and ends it cleanly with the right exit code.
+
+A terminal and `ros2 launch` together send two SIGINTs; neither may cut the clean-up short, in
+which nodes still answer what they hold. So signals only set a flag here, and rclpy's own handlers,
+which would close the middleware first, are not installed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+# A node ends itself when the process with this id is gone (set by graph.py).
+PARENT_VARIABLE = 'PAD_PARENT_PID'
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# How often a signal is looked for while nothing arrives, s.
+_POLL_S = 0.2
+
+
+class NodeFailedError(RuntimeError):
+    """The node cannot do its work; the message says why. The process ends with ``exit_code``."""
+
+    def __init__(self, message: str, exit_code: int = 1):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def _orphaned() -> bool:
+    """Whether the process that started this node is gone."""
+    parent = os.environ.get(PARENT_VARIABLE)
+    return bool(parent) and os.getppid() != int(parent)
+
+
+def run(make_node: Callable, args: list[str] | None = None, *, threads: int = 2) -> int:
+    """Start rclpy, spin the node, clean up.
+
+    Args:
+        make_node: () -> node. The node may have ``start()`` (called once the executor has it),
+            ``finished`` (an exit code ends the process, None goes on) and ``close()`` (called
+            while the middleware still works).
+        args: command line, None = sys.argv.
+        threads: of the executor.
+
+    Returns:
+        Exit code: 0 after a signal, 1 or 2 after a failure that was told on stderr.
+    """
+    import rclpy
+    from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    stop = threading.Event()
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda *_: stop.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    executor = (
+        SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
+    )
+    node, code = None, 0
+    try:
+        try:
+            node = make_node()
+            executor.add_node(node)
+            getattr(node, 'start', lambda: None)()
+        except (NodeFailedError, ValueError, FileNotFoundError) as error:
+            name = 'node' if node is None else node.get_name()
+            print(f'{name}: {error}', file=sys.stderr, flush=True)
+            return getattr(error, 'exit_code', 2)
+        while not stop.is_set() and rclpy.ok() and not _orphaned():
+            executor.spin_once(timeout_sec=_POLL_S)
+            finished = getattr(node, 'finished', None)
+            if finished is not None:
+                code = finished
+                break
+    finally:
+        if node is not None:
+            getattr(node, 'close', lambda: None)()
+        executor.shutdown(timeout_sec=2.0)
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return code

@@ -1,0 +1,197 @@
+"""A line for tests: nodes as processes, and a test node that plays camera, PLC and gate."""
+
+import itertools
+import os
+import time
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from helpers.small_dataset import SIZE, picture
+from helpers.small_inspector import write_bundle
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Header
+
+from pad_inspection.datatypes import Camera
+from pad_inspection.ros import conversions, interfaces
+from pad_inspection.ros.graph import NodeGraph, NodeSpec, free_domain_id, ros_environment
+from pad_msgs.msg import ObjectTrigger
+
+# Generous: other work may run on the machine. Nothing waits as long when it works.
+PATIENCE_S = 60.0
+SMALL = 'helpers.small_inspector:SmallInspector'
+_domains = itertools.count()
+
+
+def camera(size=SIZE):
+    return Camera(size, size, np.array([[90.0, 0, size / 2], [0, 90, size / 2], [0, 0, 1]]))
+
+
+class Line:
+    """Context: ``start`` nodes, ``publish``, ``listen``, ``wait``."""
+
+    def __init__(self, tmp_path):
+        self.path = tmp_path
+        self.bundle = write_bundle(tmp_path / 'bundle')
+        self.received = {}
+        self._publishers = {}
+        self._subscriptions = []
+        self._stamp_ns = 1_700_000_000 * 10**9
+
+    def __enter__(self):
+        domain_id = 30 + (free_domain_id() + 13 * next(_domains)) % 70
+        self._environment = dict(os.environ)
+        os.environ.update(ros_environment(domain_id=domain_id, log_dir=self.path / 'log'))
+        self.graph = NodeGraph([], log_dir=self.path / 'log', domain_id=domain_id)
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        self.node = rclpy.create_node('test_node')
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        return self
+
+    def __exit__(self, *_):
+        codes = self.graph.stop()
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown()
+        os.environ.clear()
+        os.environ.update(self._environment)
+        killed = {name: code for name, code in codes.items() if code == -9}
+        assert not killed or getattr(self, 'may_be_killed', False), f'had to kill {killed}'
+
+    # ---- nodes
+
+    def start_inspection(self, **parameters):
+        """Start inspection_node; wait until it is active (unless autostart is off)."""
+        # best effort may lose what is sent before both ends know each other
+        values = {'reliable_images': True, 'bundle': str(self.bundle), 'inspector': SMALL}
+        values |= parameters
+        self.graph.start(NodeSpec('inspection_node', values))
+        cameras = values.get('cameras', ['camera'])
+        for name in cameras:
+            self.listen(interfaces.RESULTS, name)
+        if values.get('autostart', True):
+            models = self.listen(interfaces.MODEL_INFO)
+            self.wait(lambda: models, 'model_info')
+            self.wait_connected()
+
+    def start_reject(self, **parameters):
+        self.graph.start(NodeSpec('reject_node', parameters))
+        self.listen(interfaces.REJECT_SIGNAL)
+        self.publisher(interfaces.OBJECT_TRIGGER)
+        self.wait_connected()
+
+    # ---- topics
+
+    def listen(self, topic, camera='camera', depth=1000):
+        """List that grows by the messages of a topic."""
+        name = topic.of(camera)
+        if name not in self.received:
+            self.received[name] = []
+            self._subscriptions.append(
+                self.node.create_subscription(
+                    interfaces.message_class(topic.message),
+                    name,
+                    self.received[name].append,
+                    interfaces.qos(topic, depth=None if topic.latched else depth),
+                )
+            )
+        return self.received[name]
+
+    def publisher(self, topic, camera='camera'):
+        name = topic.of(camera)
+        if name not in self._publishers:
+            self._publishers[name] = self.node.create_publisher(
+                interfaces.message_class(topic.message), name, interfaces.qos(topic, depth=1000)
+            )
+        return self._publishers[name]
+
+    def publish(self, topic, message, camera='camera'):
+        publisher = self.publisher(topic, camera)
+        self.wait(lambda: publisher.get_subscription_count() > 0, f'listener of {topic.name}')
+        publisher.publish(message)
+
+    def wait_connected(self):
+        """Wait until all topics of the test node have somebody at the other end."""
+        self.wait(
+            lambda: all(p.get_subscription_count() for p in self._publishers.values()),
+            f'listeners of {list(self._publishers)}',
+        )
+        self.wait(
+            lambda: all(interfaces.num_publishers(self.node, s) for s in self._subscriptions),
+            f'publishers of {list(self.received)}',
+        )
+
+    def wait(self, condition, what, timeout=PATIENCE_S):
+        """Spin until a condition holds; fails with the nodes' output."""
+        end = time.monotonic() + timeout
+        while not (result := condition()):
+            self.graph.check()
+            if time.monotonic() > end:
+                logs = '\n'.join(self.graph.log_tail(n) for n in self.graph.names)
+                raise AssertionError(f'no {what} within {timeout} s; nodes say:\n{logs}')
+            self.executor.spin_once(timeout_sec=0.05)
+        return result
+
+    def call(self, service_type, name, request):
+        """Call a service and wait for its answer."""
+        client = self.node.create_client(service_type, name)
+        self.wait(client.service_is_ready, f'service {name}')
+        future = client.call_async(request)
+        self.wait(future.done, f'answer of {name}')
+        self.node.destroy_client(client)
+        return future.result()
+
+    def transition(self, label):
+        """Lifecycle transition of inspection_node; returns whether it worked."""
+        request = ChangeState.Request()
+        request.transition.label = label
+        return self.call(ChangeState, '/inspection_node/change_state', request).success
+
+    def state(self):
+        answer = self.call(GetState, '/inspection_node/get_state', GetState.Request())
+        return answer.current_state.label
+
+    # ---- messages
+
+    def header(self, camera='camera', stamp_ns=None):
+        if stamp_ns is None:
+            self._stamp_ns += 10**6
+            stamp_ns = self._stamp_ns
+        stamp = Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+        return Header(stamp=stamp, frame_id=interfaces.optical_frame(camera))
+
+    def image(self, defect=False, header=None, size=SIZE):
+        header = self.header() if header is None else header
+        return conversions.array_to_image(picture(defect, size=size), 'rgb8', header)
+
+    def send(self, message, *, name='camera', info=True, size=SIZE):
+        """Send an image with its CameraInfo; ``info`` may be a message or False."""
+        if info is True:
+            info = conversions.camera_to_info(camera(size), message.header)
+        if info is not False:
+            self.publish(interfaces.CAMERA_INFO, info, name)
+        self.publish(interfaces.IMAGE, message, name)
+
+    def result_of(self, header, camera='camera'):
+        """The one result on the image with this header."""
+        arrays = self.received[interfaces.RESULTS.of(camera)]
+
+        def found():
+            return [a for a in arrays if a.header.stamp == header.stamp]
+
+        self.wait(found, f'result of {header.stamp}')
+        assert len(found()) == 1 and len(found()[0].results) == 1
+        return found()[0].results[0]
+
+    def trigger(self, object_id, stamp_ns, cameras=(), expected_views=0):
+        message = ObjectTrigger(
+            header=self.header(stamp_ns=stamp_ns),
+            object_id=object_id,
+            cameras=list(cameras),
+            expected_views=expected_views,
+        )
+        message.header.frame_id = interfaces.CONVEYOR_FRAME
+        self.publish(interfaces.OBJECT_TRIGGER, message)

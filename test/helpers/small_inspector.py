@@ -1,0 +1,118 @@
+"""A small real inspector for tests of the node graph: finds red pixels, needs no network.
+
+Its bundle is a folder with model.json: {"model_id", "threshold", "delay_s"}. Intact pieces of
+helpers.small_dataset are grey and blue; defects are red.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from pad_inspection.bundle import BundleError, BundleVersionError
+from pad_inspection.datatypes import (
+    AnomalyRegion,
+    Inspection,
+    PoseEstimate,
+    PoseStatus,
+    Reason,
+    Rigid3,
+    Verdict,
+)
+from pad_inspection.images import mask_bbox
+from pad_inspection.pipeline import ModelInfo
+
+MIN_OBJECT_PX = 20
+
+
+def write_bundle(path: Path, *, model_id='small', threshold=5.0, delay_s=0.0, version='1.0'):
+    """Write a bundle that SmallInspector reads."""
+    path.mkdir(parents=True, exist_ok=True)
+    content = {
+        'model_id': model_id,
+        'threshold': threshold,
+        'delay_s': delay_s,
+        'version': version,
+    }
+    (path / 'model.json').write_text(json.dumps(content))
+    return path
+
+
+class SmallInspector:
+    """Same interface as pipeline.Inspector."""
+
+    def __init__(self, content):
+        self._content = content
+
+    @classmethod
+    def from_bundle(cls, path, config=None):
+        del config
+        file = Path(path) / 'model.json'
+        if not file.is_file():
+            raise FileNotFoundError(f'{file} does not exist')
+        try:
+            content = json.loads(file.read_text())
+        except ValueError as error:
+            raise BundleError(f'{file} is damaged: {error}') from error
+        if content['version'] != '1.0':
+            raise BundleVersionError(f'{file} has version {content["version"]}')
+        return cls(content)
+
+    def warm_up(self):
+        pass
+
+    @property
+    def info(self):
+        return ModelInfo(
+            model_id=self._content['model_id'],
+            model_version='1',
+            format_version='1.0',
+            sha256='00' * 32,
+            num_reference_images=1,
+            num_points3d=2,
+            num_gaussians=3,
+            anomaly_threshold=self._content['threshold'],
+            object_threshold=1.0,
+            score_min=0.0,
+            score_max=1.0,
+            render_backend='cpu',
+        )
+
+    def inspect(self, frame):
+        time.sleep(self._content['delay_s'])
+        origin = {
+            'camera_name': frame.camera_name,
+            'object_id': frame.object_id,
+            'stamp_ns': frame.stamp_ns,
+            'query': frame.image,
+        }
+        r, g, b = np.moveaxis(frame.image.astype(int), -1, 0)
+        red, blue = (r > g + 80) & (r > b + 80), (b > r + 80) & (b > g + 80)
+        found = red | blue
+        if found.sum() < MIN_OBJECT_PX:
+            pose = PoseEstimate(PoseStatus.NO_OBJECT, message='no blue piece')
+            return Inspection(
+                Verdict.UNDETERMINED, Reason.NOT_LOCALIZED, 'no blue piece', pose=pose, **origin
+            )
+        score, threshold = float(red.sum()), float(self._content['threshold'])
+        rejected = score >= threshold
+        scores = np.where(found, red.astype(np.float32), np.float32(np.nan))
+        regions = ()
+        if rejected:
+            regions = (AnomalyRegion(mask_bbox(red), int(red.sum()), 1.0, 1.0, (0.0, 0.0, 0.0)),)
+        return Inspection(
+            Verdict.REJECT if rejected else Verdict.PASS,
+            Reason.ANOMALY if rejected else Reason.NONE,
+            pose=PoseEstimate(PoseStatus.LOCALIZED, Rigid3(np.eye(3), np.array([0.0, 0.0, 0.3]))),
+            score=score,
+            threshold=threshold,
+            inspected_fraction=1.0,
+            anomaly_map=scores,
+            reference=np.where(red[..., None], np.uint8([30, 30, 200]), frame.image),
+            object_mask=found.astype(np.float32),
+            rendered_alpha=found.astype(np.float32),
+            regions=regions,
+            timings_ms={'compare': 1.5},
+            **origin,
+        )

@@ -1,0 +1,90 @@
+"""Starting and stopping processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from helpers.ros_line import SMALL
+from helpers.small_inspector import write_bundle
+
+from pad_inspection.ros.graph import (
+    NodeGraph,
+    NodeSpec,
+    fastdds_profile,
+    free_domain_id,
+    ros_environment,
+    specs_of_file,
+)
+
+
+def line_specs(tmp_path):
+    inspection = {'bundle': str(write_bundle(tmp_path / 'bundle')), 'inspector': SMALL}
+    return [NodeSpec('inspection_node', inspection), NodeSpec('reject_node')]
+
+
+@pytest.mark.parametrize('wait_s', [0.0, 0.2, 0.4])
+def test_nodes_end_cleanly_whenever_they_are_told(tmp_path, wait_s):
+    graph = NodeGraph(line_specs(tmp_path), log_dir=tmp_path / 'log', domain_id=free_domain_id())
+    with graph:
+        time.sleep(wait_s)  # any moment of the start-up must do
+    assert graph.stop() == {'/inspection_node': 0, '/reject_node': 0}
+    for name in graph.names:
+        assert 'Traceback' not in graph.log_tail(name)
+
+
+def test_nodes_end_when_their_starter_is_killed(tmp_path):
+    code = (
+        'import sys, time\n'
+        'from pathlib import Path\n'
+        'from pad_inspection.ros.graph import NodeGraph, NodeSpec\n'
+        'graph = NodeGraph([NodeSpec("reject_node")], log_dir=Path(sys.argv[1]), domain_id=98)\n'
+        'graph.__enter__()\n'
+        'print(graph.process("/reject_node").pid, flush=True)\n'
+        'time.sleep(600)\n'
+    )
+    starter = subprocess.Popen(
+        [sys.executable, '-c', code, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ros_environment(),
+    )
+    pid = int(starter.stdout.readline())
+    starter.kill()
+    starter.wait()
+    end = time.monotonic() + 60
+    while time.monotonic() < end and is_alive(pid):
+        time.sleep(0.05)
+    assert not is_alive(pid)
+
+
+def is_alive(pid):
+    """Whether a process runs (a zombie that nobody waits for does not)."""
+    try:
+        os.kill(pid, 0)
+        with open(f'/proc/{pid}/stat') as stream:
+            return stream.read().rsplit(')', 1)[1].split()[0] != 'Z'
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_sections_of_a_file_are_nodes(tmp_path):
+    path = tmp_path / 'nodes.yaml'
+    path.write_text(
+        '/line_1/reject_node:\n  ros__parameters: {object_timeout: 2}\n'
+        '/**/replay_node:\n  ros__parameters: {rate: 3.0}\n'
+    )
+    first, second = specs_of_file(path)
+    assert (first.name, first.namespace) == ('/line_1/reject_node', '/line_1')
+    assert first.parameters == {'object_timeout': 2}
+    assert second.name == '/replay_node'
+
+
+def test_environment_keeps_what_is_set(monkeypatch):
+    monkeypatch.setenv('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
+    env = ros_environment(domain_id=7)
+    assert env['FASTDDS_BUILTIN_TRANSPORTS'] == 'UDPv4' and env['ROS_DOMAIN_ID'] == '7'
+    assert fastdds_profile().name == 'fastdds.xml'
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -1,0 +1,109 @@
+"""Launch files: what they start, and that it starts; configuration for rviz2."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers.launch_resolver import resolve
+from helpers.ros_line import SMALL
+from helpers.small_dataset import write_dataset
+from helpers.small_inspector import write_bundle
+
+from pad_inspection.ros import interfaces, parameters
+from pad_inspection.ros.graph import free_domain_id, ros_environment
+
+ROOT = Path(__file__).parents[2]
+SHARE = {'pad_inspection': str(ROOT)}
+LAUNCH = ROOT / 'launch'
+
+
+def test_inspection_launch():
+    resolved = resolve(LAUNCH / 'inspection.launch.py', SHARE, namespace='line_1')
+    assert [n.executable for n in resolved.nodes] == ['inspection_node', 'reject_node']
+    words = resolved.nodes[0].arguments
+    assert '__ns:=/line_1' in words and str(ROOT / 'config/inspection.yaml') in words
+    assert resolved.environment['FASTDDS_BUILTIN_TRANSPORTS'] == 'LARGE_DATA'
+    assert Path(resolved.environment['FASTDDS_DEFAULT_PROFILES_FILE']).is_file()
+
+
+def test_demo_launch():
+    resolved = resolve(LAUNCH / 'demo.launch.py', SHARE, bundle='b')
+    assert [n.executable for n in resolved.nodes] == list(parameters.NODES)
+    assert 'bundle:="b"' in resolved.nodes[0].arguments
+    assert 'class_dir:="demo/data/coupe"' in resolved.nodes[2].arguments
+    assert 'bag:=""' in resolved.nodes[2].arguments
+    with pytest.raises(KeyError):
+        resolve(LAUNCH / 'demo.launch.py', SHARE, bundel='b')
+
+
+@pytest.mark.parametrize('path', sorted(LAUNCH.glob('*.launch.py')), ids=lambda p: p.name)
+def test_executables_and_files_exist(path):
+    setup = (ROOT / 'setup.py').read_text()
+    for node in resolve(path, SHARE).nodes:
+        assert node.package == 'pad_inspection'
+        assert f"'{node.executable} = pad_inspection.ros.{node.executable}:main'" in setup
+        for word, value in zip(node.arguments, node.arguments[1:]):
+            if word == '--params-file':
+                assert Path(value).is_file()
+
+
+def test_nodes_start_with_the_arguments_of_the_launch_file(tmp_path):
+    """In a namespace, with parameters of a file and of the launch file."""
+    params = yaml.safe_load((ROOT / 'config' / 'demo.yaml').read_text())
+    params['/**/inspection_node']['ros__parameters']['inspector'] = SMALL
+    params['/**/replay_node']['ros__parameters'] |= {'exit_when_done': True, 'rate': 50.0}
+    file = tmp_path / 'params.yaml'
+    file.write_text(yaml.safe_dump(params))
+    resolved = resolve(
+        LAUNCH / 'demo.launch.py',
+        SHARE,
+        namespace='line_1',
+        params_file=str(file),
+        bundle=str(write_bundle(tmp_path / 'bundle')),
+        class_dir=str(write_dataset(tmp_path, views=3)),
+    )
+    env = ros_environment(domain_id=free_domain_id(), log_dir=tmp_path / 'log')
+    env |= resolved.environment
+    logs = [tmp_path / f'{node.executable}.txt' for node in resolved.nodes]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, '-m', f'pad_inspection.ros.{node.executable}', *node.arguments],
+            env=env,
+            stdout=log.open('w'),
+            stderr=subprocess.STDOUT,
+        )
+        for node, log in zip(resolved.nodes, logs)
+    ]
+    try:
+        code = processes[-1].wait(90)
+    finally:
+        for process in processes:
+            process.terminate()
+        codes = [process.wait(30) for process in processes]
+    output = '\n'.join(log.read_text() for log in logs)
+    assert code == 0 and codes == [0, 0, 0], output
+    assert '[line_1.replay_node]: 9 images sent, 9 results' in output
+
+
+def test_rviz_shows_topics_that_exist():
+    content = yaml.safe_load((ROOT / 'config' / 'pad_inspection.rviz').read_text())
+    names = {f'/{topic.of("camera_0")}' for topic in interfaces.TOPICS}
+    shown = [
+        display['Topic']['Value']
+        for display in content['Visualization Manager']['Displays']
+        if 'Topic' in display
+    ]
+    assert len(shown) >= 4 and set(shown) <= names
+    frame = content['Visualization Manager']['Global Options']['Fixed Frame']
+    assert frame == interfaces.optical_frame('camera_0')
+
+
+def test_pad_up_takes_the_same_file(tmp_path):
+    command = [sys.executable, '-m', 'pad_inspection.cli', 'up', '--check', '--config']
+    for name in ('inspection.yaml', 'demo.yaml'):
+        path = str(ROOT / 'config' / name)
+        done = subprocess.run([*command, path], capture_output=True, text=True, env=os.environ)
+        assert done.returncode == 0 and '/inspection_node' in done.stdout, done.stderr
