@@ -16,7 +16,7 @@ MODULES = sorted(p for p in ROOT.rglob('*.py'))
 LAYERS = [
     {'datatypes'},
     {'geometry', 'config'},
-    {'images', 'bundle', 'nerf_files', 'colmap_files', 'dataset', 'drawing'},
+    {'images', 'bundle', 'nerf_files', 'colmap_files', 'dataset', 'drawing', 'distances'},
     {'networks', 'rendering'},
     {'localization', 'background', 'comparison', 'calibration'},
     {'decision', 'pipeline'},

@@ -128,7 +128,8 @@ def install_package() -> None:
 
 def install_weights() -> None:
     """Put the network weights in place and verify them."""
-    run(PYTHON, '-m', 'pad_inspection.networks.weights', 'install')
+    code = 'from pad_inspection.networks.weights import install_weights as f; f(progress=print)'
+    run(PYTHON, '-c', code)
 
 
 def digest(paths: Iterable[Path]) -> str:
@@ -173,9 +174,9 @@ def is_present(name: str) -> bool:
     if name == 'rasterizer':
         return any((ROOT / 'src' / 'pad_inspection' / 'rendering').rglob('*.so'))
     if name == 'weights':
-        return not subprocess.run(
-            [PYTHON, '-m', 'pad_inspection.networks.weights', 'check'], capture_output=True
-        ).returncode
+        code = 'from pad_inspection.networks.weights import check_weights as f; '
+        code += 'raise SystemExit(f("isnet") != "ok")'
+        return not subprocess.run([PYTHON, '-c', code], capture_output=True).returncode
     return PYTHON.exists()
 
 

@@ -1,10 +1,10 @@
 """Query against reference picture -> distances on several levels -> anomaly map -> score, regions.
 
 Where the render shows the object, each feature level of the backbone and the colour give one map
-of distances between query and reference. Around the object nothing is rendered that the query could
-be compared with; there two levels say how unlike the query is to anything in the background.
-Normal views teach mean and spread of each level (``level_statistics``); the anomaly map is the mean
-of what exceeds them.
+of distances between query and reference. Around the object nothing is rendered that the query
+could be compared with; there two levels say how unlike the query is to anything in the background.
+Normal views teach mean and spread of each level (``level_statistics``); the anomaly map is the
+mean of what exceeds them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,10 @@ import numpy as np
 from pad_inspection import distances, images
 from pad_inspection.config import ComparisonConfig
 from pad_inspection.datatypes import AnomalyRegion, Camera, Rigid3
+from pad_inspection.regions import SILHOUETTE_ALPHA, region_weight
 
-SILHOUETTE_ALPHA = 0.5
 _MARGIN_PX = 16
 _MAX_ENLARGEMENT = 2.0
-_EDGE_PX = 2
-# A shadow on the background is no foreign part: lightness counts still less around the object.
-_SHADOW_LIGHTNESS_WEIGHT = 0.3
 # Where normal views hardly differ, small differences must not weigh beyond all measure.
 _LEAST_STD = 0.02
 
@@ -156,9 +153,9 @@ class Comparator:
         if not (weight > 0).any():
             return LevelMaps(self.names, maps, weight)
         reference = reference.astype(np.float32)
-        if config.affine_color:
+        if config.match_brightness:
             behind = (1 - alpha[..., None]) * background.astype(np.float32)
-            reference = distances.match_colors(query, reference - behind, alpha) + behind
+            reference = distances.match_brightness(query, reference - behind, alpha) + behind
         box, size = self._crop(weight)
         pair = np.stack([_cut(query.astype(np.float32), box, size), _cut(reference, box, size)])
         features = self._backbone.features(pair)
@@ -201,7 +198,7 @@ class Comparator:
         scores = total / np.maximum((said * factors).sum(axis=0), 1e-9)
         if expected is not None:
             scores = np.maximum(scores - expected, 0)
-        scores = _blur(scores * levels.weight, config.blur_sigma_px)
+        scores = images.blur(scores * levels.weight, config.blur_sigma_px)
         return np.where(levels.weight > 0, scores, np.float32(np.nan)).astype(np.float32)
 
     def _crop(self, weight: np.ndarray) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
@@ -275,12 +272,7 @@ class Comparator:
         index = min(1, len(features) - 1)
         vectors = distances.unit_vectors(features[index])
         cells = vectors.shape[1:3]
-        lab = np.stack(
-            [
-                distances.weighted_lab(images.resize(p, *cells[::-1]), _SHADOW_LIGHTNESS_WEIGHT)
-                for p in pair
-            ]
-        )
+        lab = np.stack([distances.weighted_lab(images.resize(p, *cells[::-1])) for p in pair])
         outside = images.resize(alpha, *cells[::-1]) < SILHOUETTE_ALPHA
         around = outside & (images.resize(weight, *cells[::-1]) > 0)
         levels = []
@@ -296,38 +288,6 @@ class Comparator:
     def _tolerance(self, stride: int) -> int:
         """Misalignment that is tolerated, in cells of a level; none where cells are large."""
         return round(self._config.tolerance_px / stride)
-
-
-def region_weight(
-    alpha: np.ndarray, object_probability: np.ndarray | None, config: ComparisonConfig
-) -> np.ndarray:
-    """How much each pixel counts, float32 (H, W): 0 outside of the compared region.
-
-    The union holds the missing parts (in the silhouette only), the added parts (segmented only)
-    and the rest. Along the silhouette a small error of the pose shows as a large difference, so
-    that a band there counts less.
-    """
-    silhouette = alpha > SILHOUETTE_ALPHA
-    if config.region == 'image':
-        return np.ones(alpha.shape, np.float32)
-    region = silhouette
-    if config.region == 'union' and object_probability is not None:
-        region = silhouette | (object_probability > 0.5)
-    elif config.region == 'surroundings':
-        region = images.dilate(silhouette, surroundings_px(silhouette, config.surroundings))
-    weight = region.astype(np.float32)
-    if config.edge_weight < 1:
-        inner = ~images.dilate(~silhouette, _EDGE_PX)
-        band = images.dilate(silhouette, _EDGE_PX) & ~inner
-        weight[band] *= config.edge_weight
-        weight = np.where(region, _blur(weight, 1.0), 0)
-    return weight
-
-
-def surroundings_px(silhouette: np.ndarray, share: float) -> int:
-    """Width of the surroundings of a silhouette (H, W), px: a share of its longer side."""
-    box = images.mask_bbox(silhouette)
-    return 0 if box is None else round(share * max(box[2] - box[0], box[3] - box[1]))
 
 
 def _cut(image: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
@@ -354,15 +314,6 @@ def _paste(
     part = native[top - y0 : shape[0] - y0, left - x0 : shape[1] - x0]
     result[top : top + part.shape[0], left : left + part.shape[1]] = part
     return result
-
-
-def _blur(image: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Gaussian blur of float32 (H, W)."""
-    import cv2
-
-    if sigma_px <= 0:
-        return image
-    return cv2.GaussianBlur(image.astype(np.float32), (0, 0), sigma_px)
 
 
 def image_score(anomaly_map: np.ndarray, config: ComparisonConfig) -> float:

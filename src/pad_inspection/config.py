@@ -181,7 +181,7 @@ class ComparisonConfig(CheckedOptions):
     )
     color_weight: float = option(1.0, 'weight of the colour level; 0 = none', low=0.0)
     edge_weight: float = option(
-        0.5, 'weight of a narrow band along the silhouette', low=0.0, high=1.0
+        0.7, 'weight of a narrow band along the silhouette', low=0.0, high=1.0
     )
     tolerance_px: float = option(
         2.0,
@@ -190,7 +190,7 @@ class ComparisonConfig(CheckedOptions):
         low=0.0,
         high=8.0,
     )
-    affine_color: bool = option(True, 'fit gain and bias of each colour channel first')
+    match_brightness: bool = option(True, 'give the render the brightness of the query first')
     blur_sigma_px: float = option(2.0, 'Gaussian blur of the map', unit='px', low=0.0)
     use_statistics: bool = option(True, 'weigh each level by its mean and spread in normal views')
     use_uncertainty: bool = option(
@@ -202,7 +202,7 @@ class ComparisonConfig(CheckedOptions):
         choices=('region', 'top_fraction', 'max'),
     )
     top_fraction: float = option(0.005, 'share of the compared pixels', low=0.0, high=1.0)
-    min_region_px: int = option(12, 'smaller regions are ignored', unit='px', low=1)
+    min_region_px: int = option(30, 'smaller regions are ignored', unit='px', low=1)
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
             'edge_weight': 1.0,
             'tolerance_px': 0.0,
             'use_statistics': False,
-            'affine_color': False,
+            'match_brightness': False,
             'use_uncertainty': False,
             'blur_sigma_px': 4.0,
             'image_score': 'max',
@@ -319,7 +319,7 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
             'edge_weight': 1.0,
             'tolerance_px': 0.0,
             'use_statistics': False,
-            'affine_color': False,
+            'match_brightness': False,
             'use_uncertainty': False,
             'blur_sigma_px': 4.0,
             'image_score': 'max',

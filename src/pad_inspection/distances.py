@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 # Lightness differs between normal views (light, shading) much more than hue does.
-LIGHTNESS_WEIGHT = 0.5
+LIGHTNESS_WEIGHT = 0.3
 _LAB_SCALE = 100.0
 _MAX_BANK = 1500
+_LEAST_PIXELS = 100
 
 
 def unit_vectors(vectors: np.ndarray) -> np.ndarray:
@@ -53,10 +54,11 @@ def nearest_distance(vectors: np.ndarray, bank: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(squared.min(axis=1) + (vectors**2).sum(axis=1), 0))
 
 
-def match_colors(query: np.ndarray, rendered: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """A rendered object in the light of the query: gain and bias of each channel.
+def match_brightness(query: np.ndarray, rendered: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """A rendered object in the light of the query: one gain for all channels.
 
     Fitted where the render is opaque, with Huber weights, so that a changed part does not count.
+    One gain only: with more freedom the fit takes shading for colour.
 
     Args:
         query: uint8 or float32 (H, W, 3), 0..255.
@@ -67,23 +69,17 @@ def match_colors(query: np.ndarray, rendered: np.ndarray, alpha: np.ndarray) -> 
         float32 (H, W, 3), premultiplied by alpha.
     """
     opaque = alpha > 0.95
-    if opaque.sum() < 100:
+    if opaque.sum() < _LEAST_PIXELS:
         return rendered
     x, y = rendered[opaque], query[opaque].astype(np.float32)
-    weight = np.ones(len(x), np.float32)
+    weight, gain = np.ones(len(x), np.float32), 1.0
     for _ in range(4):
-        total = weight.sum()
-        mean_x, mean_y = weight @ x / total, weight @ y / total
-        variance = weight @ (x - mean_x) ** 2 / total
-        covariance = weight @ ((x - mean_x) * (y - mean_y)) / total
-        # a prior towards gain 1 decides when the object has one colour only
-        gain = np.clip((covariance + 100) / (variance + 100), 0.5, 2.0)
-        bias = mean_y - gain * mean_x
-        residual = np.linalg.norm(y - gain * x - bias, axis=1)
+        gain = float((weight @ (x * y).sum(axis=1)) / max(weight @ (x * x).sum(axis=1), 1e-6))
+        gain = min(max(gain, 0.5), 2.0)
+        residual = np.linalg.norm(y - gain * x, axis=1)
         limit = 1.5 * np.median(residual) + 1e-3
         weight = np.minimum(1, limit / np.maximum(residual, 1e-6)).astype(np.float32)
-    adjusted = rendered * gain + bias * alpha[..., None]
-    return np.clip(adjusted, 0, 255).astype(np.float32)
+    return np.clip(rendered * np.float32(gain), 0, 255)
 
 
 def _tolerant(distance, first: np.ndarray, second: np.ndarray, radius: int) -> np.ndarray:

@@ -143,6 +143,15 @@ def dilate(mask: np.ndarray, radius_px: int) -> np.ndarray:
     return cv2.dilate(mask.astype(np.uint8), kernel).astype(bool)
 
 
+def blur(image: np.ndarray, sigma_px: float) -> np.ndarray:
+    """Gaussian blur of float32 (H, W); 0 leaves it as it is."""
+    import cv2
+
+    if sigma_px <= 0:
+        return image
+    return cv2.GaussianBlur(image.astype(np.float32), (0, 0), sigma_px)
+
+
 def outline(image: np.ndarray, mask: np.ndarray, color, thickness: int = 1) -> np.ndarray:
     """Copy of a picture with the borders of a bool mask drawn in an RGB colour."""
     import cv2

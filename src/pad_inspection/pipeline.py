@@ -380,6 +380,8 @@ class Inspector:
         self, query: np.ndarray, probability: np.ndarray | None, rendered: RenderedView
     ) -> tuple[np.ndarray, np.ndarray]:
         """The query to compare and its background without the object."""
+        from pad_inspection.regions import hole_mask
+
         rendering, segmentation = self.config.rendering, self.config.segmentation
         silhouette = rendered.alpha > rendering.silhouette_alpha
         segmented = silhouette if probability is None else probability > segmentation.threshold
@@ -387,7 +389,8 @@ class Inspector:
             # without background handling a method sees pictures whose background was removed
             white = np.full_like(query, 255)
             return np.where(segmented[..., None], query, white), white
-        hole = images.dilate(silhouette | segmented, self.config.background.dilation_px)
+        dilation_px = self.config.background.dilation_px
+        hole = hole_mask(rendered.alpha, probability, self.config.comparison, dilation_px)
         return query, self._inpainter.inpaint(query, hole)
 
     def _compose(self, rendered: RenderedView, background: np.ndarray) -> np.ndarray:

@@ -101,31 +101,31 @@ def test_same_seed_same_files_and_resuming(rendered, tmp_path, monkeypatch):
     assert same_files(tmp_path / 'coupe', rendered / 'coupe') == []
 
 
-def test_other_settings_are_refused(rendered, monkeypatch, capsys):
+def test_other_settings_are_refused(rendered, monkeypatch):
     monkeypatch.setitem(PROFILES, 'tiny', SMALLEST)
-    assert command.run(arguments(rendered, '--validation', '1', '--seed', '1')) == 1
-    assert 'begun with other settings' in capsys.readouterr().err
+    with pytest.raises(ValueError, match='begun with other settings'):
+        command.run(arguments(rendered, '--validation', '1', '--seed', '1'))
 
 
-def test_folder_of_somebody_else_is_left_alone(tmp_path, capsys):
+def test_folder_of_somebody_else_is_left_alone(tmp_path):
     (tmp_path / 'coupe').mkdir()
     (tmp_path / 'coupe/notes.txt').write_text('mine')
-    assert command.run(arguments(tmp_path)) == 1
-    assert 'not written by this command' in capsys.readouterr().err
+    with pytest.raises(ValueError, match='not written by this command'):
+        command.run(arguments(tmp_path))
 
 
-def test_bad_arguments(tmp_path, capsys, monkeypatch):
+def test_bad_arguments(tmp_path, monkeypatch):
     args = arguments(tmp_path)
     args.classes = 'coupe,bus'
-    assert command.run(args) == 1
-    assert "no class 'bus', wanted one of police_car" in capsys.readouterr().err
-    assert command.run(arguments(tmp_path, '--jpeg', '101')) == 1
-    assert '--jpeg is 101, wanted 0 to 100' in capsys.readouterr().err
+    with pytest.raises(ValueError, match="no class 'bus', wanted one of police_car"):
+        command.run(args)
+    with pytest.raises(ValueError, match='--jpeg is 101, wanted 0 to 100'):
+        command.run(arguments(tmp_path, '--jpeg', '101'))
     monkeypatch.setenv(blender.PYTHON_VARIABLE, str(tmp_path / 'python'))
     args = arguments(tmp_path)
     args.renderer = 'blender'
-    assert command.run(args) == 1
-    assert 'make blender' in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match='make blender'):
+        command.run(args)
 
 
 class Failing(LightRenderer):

@@ -41,7 +41,7 @@ def test_all_parts_face_outward(library, part):
 
 
 def test_seam_shrinks_each_side(library):
-    mesh = library.mesh('3005.dat').with_seam()
+    mesh = library.mesh('3005.dat').with_seam
     assert mesh.vertices.max(axis=0) == pytest.approx([9.9, 23.9, 9.9])
     assert mesh.vertices.min(axis=0) == pytest.approx([-9.9, -3.9, -9.9])
 

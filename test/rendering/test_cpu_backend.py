@@ -134,17 +134,3 @@ def test_ssim_of_equal_images_is_one():
     assert float(cpu_backend.ssim(x, x.clone())) == pytest.approx(1, abs=1e-6)
     with pytest.raises(ValueError, match='shapes'):
         cpu_backend.ssim(x, x[:10])
-
-
-def test_unknown_variant_is_an_error(monkeypatch):
-    monkeypatch.setenv('PAD_RASTERIZER', 'abacus')
-    with pytest.raises(FileNotFoundError, match='abacus'):
-        cpu_backend.variant()
-
-
-def test_missing_library_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr(cpu_backend, '_FOLDER', tmp_path)
-    cpu_backend._chosen_variant.cache_clear()
-    with pytest.raises(FileNotFoundError, match='build_rasterizer'):
-        cpu_backend.variant()
-    cpu_backend._chosen_variant.cache_clear()

@@ -40,9 +40,12 @@ class MutualNeighbors:
 
     def match_descriptors(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Match descriptors (N0, D) and (N1, D) of unit length; int64 (M, 2)."""
+        import torch
+
         if min(len(first), len(second)) < 2:
             return np.zeros((0, 2), np.int64)
-        cosine = first @ second.T  # (N0, N1)
+        # torch's product: numpy's would wake all cores for a tenth of a millisecond each
+        cosine = (torch.from_numpy(first) @ torch.from_numpy(second).T).numpy()  # (N0, N1)
         nearest = cosine.argmax(axis=1)  # (N0,)
         index = np.arange(len(first))
         best = cosine[index, nearest]

@@ -58,7 +58,8 @@ class EfficientNetFeatures:
         """Feature maps of pictures.
 
         Args:
-            pictures: (B, H, W, 3) RGB 0..255, uint8 or float; H and W multiples of the last stride.
+            pictures: (B, H, W, 3) RGB 0..255, uint8 or float; H and W are multiples of the last
+                stride.
 
         Returns:
             For each tap float32 (B, H / stride, W / stride, D), not normalised.

@@ -1,9 +1,9 @@
 """ISNet (dichotomous image segmentation): one salient object in an image, on the CPU.
 
-The weights come as an ONNX file in half precision with a fixed input of 1024 x 1024. No CPU kernel
-works in half precision, and the auxiliary outputs are of no use here: the graph is rewritten when it
-is loaded to single precision, one output, and any input size. Smaller inputs are not only
-faster: on objects that fill a third of the picture or more the network loses fewer parts of them.
+The weights come as an ONNX file in half precision with a fixed input of 1024 x 1024. No CPU
+kernel works in half precision, and the auxiliary outputs are of no use here: when it is loaded,
+the graph is rewritten to single precision, one output, and another input size. Smaller inputs are
+faster and lose fewer parts of large objects, but take more of the background with them.
 """
 
 from __future__ import annotations

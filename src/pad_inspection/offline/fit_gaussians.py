@@ -31,6 +31,8 @@ from pad_inspection.offline.visual_hull import VisualHull
 
 logger = logging.getLogger(__name__)
 
+# Alpha from which a pixel is object.
+_SOLID = 0.5
 # Pixels around the silhouette that take part: floaters there are seen, empty corners cost nothing.
 _CROP_MARGIN_PX = 16
 _TILE_PX = 16
@@ -149,12 +151,14 @@ def fit_gaussians(
         )
     renderer = create_fit_renderer(device, threads)
     fitted, held = split_holdout(views, config.holdout_every)
-    photographs = [_load(view) for view in fitted]
+    loaded = [view.load() for view in fitted]
     hull = VisualHull(
-        [p.alpha > 127 for p in photographs],
-        [p.camera for p in photographs],
-        [p.pose for p in photographs],
+        [alpha > _SOLID for _, alpha in loaded],
+        [view.camera for view in fitted],
+        [view.cam_from_object for view in fitted],
     )
+    photographs = [_crop(view, *pair) for view, pair in zip(fitted, loaded)]
+    del loaded
     fit = _Fit(photographs, hull, points, colors, config, seed, renderer)
     if checkpoint_dir is not None:
         identity = json.dumps([to_dict(config), seed, [view.name for view in views]])
@@ -169,9 +173,8 @@ def fit_gaussians(
     return FitResult(gaussians, quality, tuple(view.name for view in held))
 
 
-def _load(view) -> _Photograph:
+def _crop(view, rgb: np.ndarray, alpha: np.ndarray) -> _Photograph:
     """A training view cropped to its object."""
-    rgb, alpha = view.load()
     mask = images.to_uint8(alpha)
     x0, y0, x1, y1 = images.mask_bbox(mask > 127, _CROP_MARGIN_PX) or (0, 0, _TILE_PX, _TILE_PX)
     # whole tiles, inside the picture

@@ -82,9 +82,9 @@ def inspection_to_dict(inspection: Inspection) -> dict[str, Any]:
 def write_pictures(inspection: Inspection, stem: Path) -> None:
     """Write overlay, map and reference of an inspection beside ``stem``, as far as there are."""
     import numpy as np
-    from pad_inspection.offline.report import overlay_picture
 
     from pad_inspection import images
+    from pad_inspection.drawing import overlay_picture
 
     images.write(stem.with_name(f'{stem.name}_overlay.png'), overlay_picture(inspection))
     shape = inspection.query.shape[:2] if inspection.query is not None else (1, 1)

@@ -224,7 +224,7 @@ def normal_threshold(
     if not len(ordered) or not np.isfinite(ordered).all():
         raise ValueError(f'a threshold needs finite normal scores, got {ordered}')
     if not 0 < max_false_reject_rate < 1:
-        raise ValueError(f'the false reject rate is {max_false_reject_rate}, wanted between 0 and 1')
+        raise ValueError(f'false reject rate {max_false_reject_rate}, wanted between 0 and 1')
     n = len(ordered)
     rank = min(n, int(np.ceil((n + 1) * (1 - max_false_reject_rate) - 1e-9)))
     return NormalThreshold(

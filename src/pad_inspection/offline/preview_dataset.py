@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import base64
 import html
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,19 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the sheet; 1 when the folder cannot be read."""
+    """Write the sheet.
+
+    Raises:
+        FileNotFoundError: there is no class folder, or a picture is missing.
+        ValueError: a file does not hold what it should, or --out is no page.
+    """
     if args.out.suffix not in ('.png', '.html'):
-        print(f'error: --out is {args.out}, wanted a name in .png or .html', file=sys.stderr)
-        return 1
-    try:
-        rows = [
-            row
-            for folder in dataset.class_dirs(args.folder)
-            for row in class_rows(folder, args.tile, args.objects)
-        ]
-    except (FileNotFoundError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+        raise ValueError(f'--out is {args.out}, wanted a name in .png or .html')
+    rows = [
+        row
+        for folder in dataset.class_dirs(args.folder)
+        for row in class_rows(folder, args.tile, args.objects)
+    ]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if args.out.suffix == '.png':
         images.write(args.out, sheet(rows, args.tile), small=True)

@@ -1,7 +1,7 @@
 """Do cameras and silhouettes agree? The visual hull answers, without any picture's colours.
 
 Points that lie inside nearly every silhouette are the object (its visual hull). A view with a
-wrong camera shows many of them outside its own silhouette.
+wrong camera shows many of them outside its own silhouette, or too few inside it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pad_inspection import images
 from pad_inspection.datatypes import Camera, Rigid3
 from pad_inspection.geometry import camera_center, project_object
 
 _GRID = 36
-# A point belongs to the hull when this share of the views has it inside; the rest may be wrong.
-_MIN_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ def object_center(silhouettes: list[Silhouette]) -> np.ndarray:
     return np.linalg.lstsq(normal, right, rcond=None)[0]
 
 
-def visual_hull(silhouettes: list[Silhouette]) -> np.ndarray:
-    """Points (N, 3) on a grid that lie inside at least 90% of the silhouettes; may be empty.
+def visual_hull(silhouettes: list[Silhouette], min_share: float = 0.9) -> np.ndarray:
+    """Points (N, 3) on a grid that lie inside this share of the silhouettes; may be empty.
 
     The grid is made twice: around the centre, then around what was found.
     """
@@ -58,7 +57,7 @@ def visual_hull(silhouettes: list[Silhouette]) -> np.ndarray:
         axes = [np.linspace(-1, 1, _GRID) * h + c for h, c in zip(half, center)]
         grid = np.stack(np.meshgrid(*axes, indexing='ij'), axis=-1).reshape(-1, 3)
         count = sum(contains(view, grid).astype(np.int32) for view in silhouettes)
-        points = grid[count >= _MIN_SHARE * len(silhouettes)]
+        points = grid[count >= min_share * len(silhouettes)]
         if len(points) < 8:
             return points
         low, high = points.min(axis=0), points.max(axis=0)
@@ -77,6 +76,24 @@ def contains(view: Silhouette, points: np.ndarray) -> np.ndarray:
     result = np.zeros(len(points), bool)
     result[valid] = view.inside[y[valid], x[valid]]
     return result
+
+
+def covered(view: Silhouette, points: np.ndarray) -> float:
+    """Share of a silhouette near the projections of grid points (N, 3) of the visual hull."""
+    height, width = view.inside.shape
+    pixels = project_object(view.camera, view.cam_from_object, points)
+    pixels = pixels[np.isfinite(pixels).all(axis=1)]
+    x, y = np.floor(pixels).astype(np.int64).T
+    valid = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    hit = np.zeros((height, width), bool)
+    hit[y[valid], x[valid]] = True
+    center = points.mean(axis=0)
+    depth = abs((view.cam_from_object.rotation @ center + view.cam_from_object.translation)[2])
+    # the grid's step is the smallest distance of points along an axis
+    step = max(np.diff(np.unique(points[:, k])).min(initial=np.inf) for k in range(3))
+    radius = 1.0 if not np.isfinite(step) else view.camera.K[0, 0] * step / depth
+    near = images.dilate(hit, max(1, int(np.ceil(radius))))
+    return float((near & view.inside).sum() / view.inside.sum())
 
 
 def bounds_px(camera: Camera, cam_from_object: Rigid3, points: np.ndarray) -> np.ndarray:

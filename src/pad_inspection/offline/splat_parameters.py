@@ -6,6 +6,7 @@ not depend on the size of the object.
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -197,7 +198,7 @@ class SplatParameters:
         """All that is needed to go on later."""
         return {
             'values': {k: v.detach().clone() for k, v in self._values.items()},
-            'adam': self._adam.state_dict(),
+            'adam': copy.deepcopy(self._adam.state_dict()),
         }
 
     @classmethod

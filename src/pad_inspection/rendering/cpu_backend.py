@@ -1,118 +1,40 @@
 """The C++ rasterizer behind two differentiable torch functions: projection, then rasterization.
 
-The same rasterizer is compiled for several instruction sets (tools/build_rasterizer.py); the best
-one that this processor can run is loaded at first use. All tensors are float32 on the CPU.
-
-A process that was forked after a first render hangs in OpenMP: start workers with 'spawn'.
+All tensors are float32 on the CPU. A process that was forked after a first render hangs in OpenMP:
+start workers with 'spawn'.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
-import platform
-from ctypes import c_char_p, c_double, c_float, c_int, c_void_p
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import ClassVar
 
-# Before the rasterizer is loaded: torch brings the OpenMP runtime that both must share.
 import torch
+
+from pad_inspection.rendering.cpu_library import (
+    EllipseArrays,
+    GaussianArrays,
+    ViewSettings,
+    available_variants,
+    library,
+    load_library,
+    variant,
+)
+
+__all__ = [
+    'Pinhole',
+    'Projection',
+    'available_variants',
+    'default_threads',
+    'project',
+    'rasterize',
+    'ssim',
+    'variant',
+]
 
 NEAR_M, FAR_M = 1e-3, 1e10
 # Low-pass filter, px^2: a Gaussian never gets smaller than about a third of a pixel.
 DILATION_PX2 = 0.3
-
-_FOLDER = Path(__file__).parent
-# Best first, with the processor flags that each one needs.
-_VARIANTS = {
-    'avx512': {'avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl', 'avx2', 'fma', 'bmi2'},
-    'avx2': {'avx2', 'fma', 'bmi1', 'bmi2', 'f16c', 'movbe'},
-    'baseline': set(),
-}
-
-
-@cache
-def _processor_flags() -> frozenset[str]:
-    """Instruction sets that the processor and the kernel offer."""
-    try:
-        text = Path('/proc/cpuinfo').read_text()
-    except OSError:
-        return frozenset()
-    for line in text.splitlines():
-        if line.startswith('flags'):
-            return frozenset(line.split(':', 1)[1].split())
-    return frozenset()
-
-
-def available_variants() -> list[str]:
-    """Compiled libraries that this processor can run, best first."""
-    return [
-        name
-        for name, flags in _VARIANTS.items()
-        if flags <= _processor_flags() and (_FOLDER / f'_rasterizer_{name}.so').exists()
-    ]
-
-
-def variant() -> str:
-    """Which library is used: avx512, avx2 or baseline; PAD_RASTERIZER asks for another one.
-
-    Raises:
-        FileNotFoundError: none is compiled, or not the one asked for.
-    """
-    return _chosen_variant(os.environ.get('PAD_RASTERIZER', ''))
-
-
-@cache
-def _chosen_variant(wanted: str) -> str:
-    """The variant that is used when ``wanted`` ('' = the best) is asked for."""
-    available = available_variants()
-    if wanted and wanted not in available:
-        raise FileNotFoundError(
-            f'PAD_RASTERIZER={wanted}, but the rasterizers that are compiled and run on this '
-            f'{platform.machine()} processor are: {", ".join(available) or "none"}'
-        )
-    if not available:
-        raise FileNotFoundError(
-            f'no compiled rasterizer in {_FOLDER}; run python tools/build_rasterizer.py'
-        )
-    return wanted or available[0]
-
-
-@cache
-def _library(name: str) -> ctypes.CDLL:
-    """The loaded library of a variant, with its functions' types."""
-    library = ctypes.CDLL(str(_FOLDER / f'_rasterizer_{name}.so'))
-    p, i, f = c_void_p, c_int, c_float
-    size = [i, i]
-    pinhole = [f] * 4
-    signatures = {
-        'gs_source_digest': (c_char_p, []),
-        'gs_new': (p, []),
-        'gs_free': (None, [p]),
-        'gs_project_fwd': (
-            None,
-            [i] + [p] * 5 + [i, i] + [p, p] + pinhole + size + [f] * 4 + [i] + [p] * 6 + [i],
-        ),
-        'gs_project_bwd': (
-            None,
-            [i] + [p] * 5 + [i, i] + [p, p] + pinhole + size + [f, i] + [p] * 15 + [i],
-        ),
-        'gs_bin': (None, [p, i, *size] + [p] * 6 + [i, i]),
-        'gs_raster_fwd': (None, [p, i, p, p, p, i]),
-        'gs_raster_bwd': (None, [p, i] + [p] * 5 + [i] + [p] * 6 + [i]),
-        'gs_ssim': (c_double, [i, i, i, p, p, p, f, i]),
-    }
-    for function, (result, arguments) in signatures.items():
-        getattr(library, function).restype = result
-        getattr(library, function).argtypes = arguments
-    return library
-
-
-def library() -> ctypes.CDLL:
-    """The loaded library; raises as ``variant``."""
-    return _library(variant())
 
 
 def default_threads() -> int:
@@ -137,11 +59,11 @@ class _TileLists:
 
     def __init__(self, name: str):
         self._name = name
-        self._library = _library(name)
-        self.handle = self._library.gs_new()
+        self.library = load_library(name)
+        self.handle = self.library.pad_tile_lists_new()
 
     def __del__(self):
-        self._library.gs_free(self.handle)
+        self.library.pad_tile_lists_free(self.handle)
 
     @classmethod
     def take(cls) -> _TileLists:
@@ -172,46 +94,54 @@ class Pinhole:
         return self.fx, self.fy, self.cx, self.cy
 
 
+def _new_ellipses(count: int) -> list[torch.Tensor]:
+    """Means, depths, conics, colours and opacities of ellipses, not yet written."""
+    return [torch.empty(count, *tail) for tail in ((2,), (), (3,), (3,), ())]
+
+
 class _Project(torch.autograd.Function):
     """Gaussians in space -> ellipses in the image and their colours."""
 
     @staticmethod
     def forward(ctx, means, quats, scales, opacities, sh, viewmat, center, settings):
-        pinhole, degree, antialiased, threads = settings
-        lib = library()
-        n = len(means)
         inputs = [_plain(t) for t in (means, quats, scales, opacities, sh, viewmat, center)]
-        means2d, depths = torch.empty(n, 2), torch.empty(n)
-        conics, colors, visible_opacities = torch.empty(n, 3), torch.empty(n, 3), torch.empty(n)
-        radii = torch.empty(n, 2, dtype=torch.int32)
-        outputs = (means2d, depths, conics, colors, visible_opacities, radii)
-        lib.gs_project_fwd(
-            n, *map(_pointer, inputs[:5]), sh.shape[1], degree, *map(_pointer, inputs[5:]),
-            *pinhole.intrinsics, pinhole.width, pinhole.height,
-            NEAR_M, FAR_M, DILATION_PX2, 0.0, antialiased, *map(_pointer, outputs), threads,
-        )  # fmt: skip
-        ctx.save_for_backward(*inputs, conics, colors, radii)
+        ellipses = _new_ellipses(len(means))
+        radii = torch.empty(len(means), 2, dtype=torch.int32)
+        library().pad_project_forward(
+            *_Project._in_space(inputs, settings),
+            EllipseArrays(*map(_pointer, ellipses), _pointer(radii)),
+        )
+        ctx.save_for_backward(*inputs, *ellipses, radii)
         ctx.settings = settings
         ctx.mark_non_differentiable(radii)
-        return outputs
+        return (*ellipses, radii)
 
     @staticmethod
     def backward(ctx, *gradients):
-        *inputs, conics, colors, radii = ctx.saved_tensors
-        pinhole, degree, antialiased, threads = ctx.settings
-        n, num_bases = inputs[4].shape[:2]
-        into = [g.contiguous() for g in gradients[:5]]
+        inputs, outputs = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
+        into = [gradient.contiguous() for gradient in gradients[:5]]
         results = [torch.empty_like(t) for t in inputs[:5]]
         of_pose = (None, None)
         if ctx.needs_input_grad[5] or ctx.needs_input_grad[6]:
             of_pose = (torch.empty(4, 4), torch.empty(3))
-        library().gs_project_bwd(
-            n, *map(_pointer, inputs[:5]), num_bases, degree, *map(_pointer, inputs[5:]),
-            *pinhole.intrinsics, pinhole.width, pinhole.height, DILATION_PX2, antialiased,
-            *map(_pointer, (conics, colors, radii)), *map(_pointer, into),
-            *map(_pointer, results), *map(_pointer, of_pose), threads,
-        )  # fmt: skip
+        library().pad_project_backward(
+            *_Project._in_space(inputs, ctx.settings),
+            EllipseArrays(*map(_pointer, outputs)),
+            EllipseArrays(*map(_pointer, into), None),
+            *map(_pointer, (*results, *of_pose)),
+        )
         return (*results, *of_pose, None)
+
+    @staticmethod
+    def _in_space(inputs, settings) -> tuple[GaussianArrays, ViewSettings]:
+        """The Gaussians and the view as C takes them."""
+        pinhole, degree, antialiased, threads = settings
+        gaussians = GaussianArrays(len(inputs[0]), inputs[4].shape[1], *map(_pointer, inputs[:5]))
+        view = ViewSettings(
+            *map(_pointer, inputs[5:]), *pinhole.intrinsics, pinhole.width, pinhole.height,
+            NEAR_M, FAR_M, DILATION_PX2, antialiased, degree, threads,
+        )  # fmt: skip
+        return gaussians, view
 
 
 class _Rasterize(torch.autograd.Function):
@@ -220,52 +150,44 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(ctx, means2d, depths, conics, colors, opacities, radii, background, settings):
         pinhole, channels, threads, _ = settings
-        lib = library()
         lists = _TileLists.take()
         inputs = [_plain(t) for t in (means2d, depths, conics, colors, opacities)]
-        n = len(radii)
-        lib.gs_bin(
-            lists.handle, n, pinhole.width, pinhole.height, *map(_pointer, inputs),
-            _pointer(radii), channels, threads,
+        lists.library.pad_tile_lists_fill(
+            lists.handle, len(radii), pinhole.width, pinhole.height,
+            EllipseArrays(*map(_pointer, inputs), _pointer(radii)), threads,
         )  # fmt: skip
+        behind = torch.zeros(4)
+        if background is not None:
+            behind[:3] = _plain(background)
         image = torch.empty(pinhole.height, pinhole.width, channels)
         transmittance = torch.empty(pinhole.height, pinhole.width)
-        behind = torch.zeros(4) if background is None else torch.zeros(4).index_copy(
-            0, torch.arange(3), _plain(background)
-        )  # fmt: skip
-        lib.gs_raster_fwd(
-            lists.handle, channels, _pointer(behind), _pointer(image), _pointer(transmittance),
-            threads,
-        )  # fmt: skip
+        lists.library.pad_rasterize_forward(
+            lists.handle, channels, *map(_pointer, (behind, image, transmittance)), threads
+        )
         if any(ctx.needs_input_grad):
-            ctx.lists = lists
-            ctx.save_for_backward(image, transmittance, behind)
-            ctx.count, ctx.settings = n, settings
+            ctx.lists, ctx.settings, ctx.count = lists, settings, len(radii)
+            ctx.save_for_backward(image, transmittance)
         else:
             lists.give_back()
         return image, 1 - transmittance
 
     @staticmethod
     def backward(ctx, into_image, into_alpha):
-        image, transmittance, behind = ctx.saved_tensors
+        if ctx.lists is None:
+            raise RuntimeError('the gradient of a rendered image can be asked for only once')
         _, channels, threads, sink = ctx.settings
-        n = ctx.count
-        of_means2d, of_depths, of_conics = torch.empty(n, 2), torch.empty(n), torch.empty(n, 3)
-        of_colors, of_opacities = torch.empty(n, 3), torch.empty(n)
-        absolute = None if sink is None else torch.empty(n, 2)
-        into_image, into_alpha = into_image.contiguous(), into_alpha.contiguous()
-        lists = ctx.lists
-        lists._library.gs_raster_bwd(
-            lists.handle, channels, _pointer(behind), _pointer(image), _pointer(transmittance),
-            _pointer(into_image), _pointer(into_alpha), absolute is not None,
-            _pointer(of_means2d), _pointer(absolute), _pointer(of_conics), _pointer(of_colors),
-            _pointer(of_depths), _pointer(of_opacities), threads,
+        into = [into_image.contiguous(), into_alpha.contiguous()]
+        results = _new_ellipses(ctx.count)
+        absolute = None if sink is None else torch.empty(ctx.count, 2)
+        ctx.lists.library.pad_rasterize_backward(
+            ctx.lists.handle, channels, *map(_pointer, (*ctx.saved_tensors, *into)),
+            EllipseArrays(*map(_pointer, results), None), _pointer(absolute), threads,
         )  # fmt: skip
         if sink is not None:
             sink['absolute_means2d_grad'] = absolute
-        lists.give_back()
+        ctx.lists.give_back()
         ctx.lists = None
-        return of_means2d, of_depths, of_conics, of_colors, of_opacities, None, None, None
+        return (*results, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -367,10 +289,9 @@ class _Ssim(torch.autograd.Function):
         height, width, channels = image.shape
         first, second = _plain(image), _plain(target)
         gradient = torch.empty_like(first) if ctx.needs_input_grad[0] else None
-        value = library().gs_ssim(
-            height, width, channels, _pointer(first), _pointer(second), _pointer(gradient), 1.0,
-            threads,
-        )  # fmt: skip
+        value = library().pad_ssim(
+            height, width, channels, *map(_pointer, (first, second, gradient)), threads
+        )
         ctx.gradient = gradient
         return image.new_tensor(value)
 

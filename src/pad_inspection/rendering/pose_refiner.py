@@ -1,9 +1,11 @@
 """Align a pose with a picture photometrically, and say how well the model explains the picture.
 
-Gauss-Newton on the difference of the rendered and the real picture inside the rendered silhouette.
-The light of the line is not that of the training pictures, so each channel has its own gain and
-offset; a defect must not pull the pose, so differences are weighted robustly. The pose turns about
-the object's centre: about the camera, turning and shifting would be nearly the same motion.
+Levenberg-Marquardt on the difference of the rendered and the real picture inside the rendered
+silhouette. Rendered depth says how each pixel moves with the pose, so that a step costs one render.
+The light of the line is not that of the training pictures, so local means are taken out and each
+channel has its own gain; a defect must not pull the pose, so differences are weighted robustly.
+The pose turns about the object's centre: about the camera, turning and shifting would be nearly
+the same motion.
 """
 
 from __future__ import annotations
@@ -27,10 +29,11 @@ from pad_inspection.rendering.renderer import SplatScene
 _SOLID_ALPHA = 0.9
 _CROP_MARGIN_PX = 8
 _LEAST_PIXELS = 100
-# Steps for the numeric derivative, px of motion at the object's rim: below the size of the
-# pictures' details, above their noise.
-_PROBE_PX = 0.2
-_CONVERGED_PX = 0.01
+# Side of the window whose mean is subtracted.
+_DETAIL_PX = 25
+# Differences below this are noise of the camera.
+_LEAST_SCALE = 0.01
+_CONVERGED_PX = 0.02
 # Largest motion in one step, px.
 _TRUST_PX = 4.0
 _START_DAMPING = 1e-3
@@ -194,7 +197,7 @@ def _moved(pose: Rigid3, center: np.ndarray, motion: np.ndarray) -> Rigid3:
     return Rigid3(rotation, shifted - rotation @ center)
 
 
-def _probe_sizes(scene: SplatScene, camera: Camera, pose: Rigid3) -> np.ndarray:
+def _unit_motion(scene: SplatScene, camera: Camera, pose: Rigid3) -> np.ndarray:
     """Motion (6,) that moves the object's rim by about one pixel."""
     distance = np.linalg.norm(pose.rotation @ scene.center + pose.translation)
     focal = float(np.sqrt(camera.K[0, 0] * camera.K[1, 1]))
@@ -203,10 +206,10 @@ def _probe_sizes(scene: SplatScene, camera: Camera, pose: Rigid3) -> np.ndarray:
     return np.array([turn, turn, turn, 1 / focal, 1 / focal, 1 / (focal * relative)])
 
 
-def _weights(alpha: np.ndarray) -> np.ndarray:
-    """Weight (H, W) of pixels: 1 inside of the silhouette, 0 at its rim and outside."""
+def _solid(alpha: np.ndarray) -> np.ndarray:
+    """Bool (H, W): inside of the silhouette, without its rim."""
     solid = (alpha > _SOLID_ALPHA).astype(np.uint8)
-    return cv2.erode(solid, np.ones((3, 3), np.uint8), borderValue=0).astype(np.float32)
+    return cv2.erode(solid, np.ones((3, 3), np.uint8), borderValue=0).astype(bool)
 
 
 def _match_light(color: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -221,89 +224,118 @@ def _match_light(color: np.ndarray, target: np.ndarray, weight: np.ndarray) -> n
     return np.stack([gain, mean_t - gain * mean_c], axis=1)
 
 
-class _Residuals:
-    """Differences of the model and a picture at fixed pixels, after matching the light."""
+def _details(picture: np.ndarray, solid: np.ndarray) -> np.ndarray:
+    """Picture (H, W, 3) minus its local mean inside of the silhouette.
 
-    def __init__(self, color: np.ndarray, alpha: np.ndarray, target: np.ndarray):
-        self.rows, self.columns = np.nonzero(_weights(alpha))
-        self.target = target[self.rows, self.columns]
-        picked = color[self.rows, self.columns]
-        robust = np.ones_like(picked)
-        for _ in range(3):
-            light = _match_light(picked, self.target, robust)
-            self.values = picked * light[:, 0] + light[:, 1] - self.target
+    Sheen on plastic differs between the line and the training pictures, but it is smooth; edges
+    stay.
+    """
+    size = (_DETAIL_PX, _DETAIL_PX)
+    weight = solid.astype(np.float32)
+    share = cv2.blur(weight, size, borderType=cv2.BORDER_CONSTANT)
+    mean = cv2.blur(picture * weight[..., None], size, borderType=cv2.BORDER_CONSTANT)
+    return (picture - mean / np.maximum(share, 1e-3)[..., None]) * weight[..., None]
+
+
+class _Match:
+    """The model at a pose against a picture: differences of details at the object's pixels."""
+
+    def __init__(self, scene: SplatScene, crop: _Crop, pose: Rigid3):
+        color, alpha, depth = scene.draw(crop.camera, pose, depth=True)
+        solid = _solid(alpha)
+        drawn, target = _details(color, solid), _details(crop.image, solid)
+        # differences across the silhouette's rim are not of the object
+        inner = cv2.erode(solid.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0)
+        self._rows, self._columns = np.nonzero(inner)
+        self._camera, self._pose, self._center = crop.camera, pose, scene.center
+        self._depth = depth[self._rows, self._columns]
+        picked, wanted = self._at(drawn), self._at(target)
+        self.robust = np.ones_like(picked)
+        self.scale = _LEAST_SCALE
+        self.values = picked - wanted
+        gain = np.ones(3, np.float32)
+        for _ in range(3 if len(picked) else 0):
+            gain = _match_light(picked, wanted, self.robust)[:, 0]
+            self.values = picked * gain - wanted
             # Geman-McClure with a scale from the median: large differences count for nothing
-            self.scale = max(1.4826 * float(np.median(np.abs(self.values))), 0.01)
-            robust = 1 / (1 + (self.values / (2 * self.scale)) ** 2) ** 2
-        self.gain = light[:, 0]
-        self.robust = robust
+            self.scale = max(1.4826 * float(np.median(np.abs(self.values))), _LEAST_SCALE)
+            self.robust = 1 / (1 + (self.values / (2 * self.scale)) ** 2) ** 2
+        # Mean slope of both pictures: steps converge at second order (Benhimane & Malis 2004,
+        # Real-time image-based tracking of planes using efficient second-order minimization)
+        mean = 0.5 * (drawn * gain.astype(np.float32) + target)
+        self._slope_x = self._at(cv2.Scharr(mean, cv2.CV_32F, 1, 0)) / 32
+        self._slope_y = self._at(cv2.Scharr(mean, cv2.CV_32F, 0, 1)) / 32
+
+    def _at(self, picture: np.ndarray) -> np.ndarray:
+        """Values (M, 3) at the chosen pixels."""
+        return picture[self._rows, self._columns]
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self._rows)
 
     def cost(self, scale: float) -> float:
         """Mean robust cost with a given scale."""
         squared = (self.values / (2 * scale)) ** 2
         return float((squared / (1 + squared)).mean())
 
+    def jacobian(self, unit: np.ndarray) -> np.ndarray:
+        """Derivative (M, 3, 6) of the differences by motion in units of ``unit``.
+
+        A surface point moves with the object and takes its colour along, so that a pixel changes
+        by minus the picture's slope times the motion of the point it shows.
+        """
+        K = self._camera.K
+        z = self._depth.astype(np.float64)
+        x = (self._columns + 0.5 - K[0, 2]) * z / K[0, 0]
+        y = (self._rows + 0.5 - K[1, 2]) * z / K[1, 1]
+        middle = self._pose.rotation @ self._center + self._pose.translation
+        rx, ry, rz = x - middle[0], y - middle[1], z - middle[2]
+        zero, reach = np.zeros_like(z), np.full_like(z, np.linalg.norm(middle))
+        # motion of the point by turning about the centre, then by shifting
+        dx = np.stack([zero, rz, -ry, reach, zero, zero], axis=1) * unit
+        dy = np.stack([-rz, zero, rx, zero, reach, zero], axis=1) * unit
+        dz = np.stack([ry, -rx, zero, zero, zero, reach], axis=1) * unit
+        du = K[0, 0] / z[:, None] * (dx - (x / z)[:, None] * dz)
+        dv = K[1, 1] / z[:, None] * (dy - (y / z)[:, None] * dz)
+        return -(
+            self._slope_x[..., None] * du[:, None].astype(np.float32)
+            + self._slope_y[..., None] * dv[:, None].astype(np.float32)
+        )
+
 
 def _align(
     scene: SplatScene, image: np.ndarray, camera: Camera, pose: Rigid3, steps: int, factor: int
 ) -> tuple[Rigid3, int]:
-    """Levenberg-Marquardt; the pose and the number of steps taken."""
+    """Levenberg-Marquardt; the pose and the number of steps (renders) taken."""
     crop = _crop(scene, image, camera, pose, factor)
     if crop is None:
         return pose, 0
-    unit = _probe_sizes(scene, crop.camera, pose)
+    unit = _unit_motion(scene, crop.camera, pose)
     damping = _START_DAMPING
-    color, alpha = scene.draw(crop.camera, pose)
-    now = _Residuals(color, alpha, crop.image)
-    taken = 0
-    while taken < steps and len(now) >= _LEAST_PIXELS and damping < _MAX_DAMPING:
-        taken += 1
-        jacobian = _jacobian(scene, crop.camera, pose, unit, color, now)
-        weighted = jacobian * now.robust[..., None]
-        hessian = np.einsum('mci,mcj->ij', weighted, jacobian, optimize=True)
-        gradient = np.einsum('mci,mc->i', weighted, now.values, optimize=True)
-        moved_px = 0.0
-        while damping < _MAX_DAMPING:
-            damped = hessian + damping * np.diag(np.diag(hessian) + 1e-9)
-            motion = -np.linalg.solve(damped, gradient)
-            motion *= min(1.0, _TRUST_PX / max(float(np.abs(motion).max()), 1e-9))
-            candidate = _moved(pose, scene.center, motion * unit)
-            tried, alpha = scene.draw(crop.camera, candidate)
-            then = _Residuals(tried, alpha, crop.image)
-            better = len(then) >= _LEAST_PIXELS and then.cost(now.scale) < now.cost(now.scale)
-            if better:
-                pose, now, color = candidate, then, tried
-                moved_px = float(np.abs(motion).max())
-                damping = max(damping / 10, 1e-6)
-                break
-            if np.abs(motion).max() < _CONVERGED_PX:
-                break
+    now = _Match(scene, crop, pose)
+    system = None
+    for taken in range(steps):
+        if len(now) < _LEAST_PIXELS or damping > _MAX_DAMPING:
+            return pose, taken
+        if system is None:
+            jacobian = now.jacobian(unit).reshape(-1, 6)
+            weighted = jacobian * now.robust.reshape(-1, 1)
+            system = weighted.T @ jacobian, weighted.T @ now.values.ravel()
+        hessian, gradient = (part.astype(np.float64) for part in system)
+        damped = hessian + np.diag(damping * np.diag(hessian) + 1e-9)
+        motion = -np.linalg.solve(damped, gradient)
+        motion *= min(1.0, _TRUST_PX / max(float(np.abs(motion).max()), 1e-9))
+        candidate = _moved(pose, scene.center, motion * unit)
+        then = _Match(scene, crop, candidate)
+        moved_px = float(np.abs(motion).max())
+        if len(then) >= _LEAST_PIXELS and then.cost(now.scale) < now.cost(now.scale):
+            pose, now, system = candidate, then, None
+            damping = max(damping / 10, 1e-6)
+        else:
             damping *= 10
         if moved_px < _CONVERGED_PX:
-            break
-    return pose, taken
-
-
-def _jacobian(
-    scene: SplatScene,
-    camera: Camera,
-    pose: Rigid3,
-    unit: np.ndarray,
-    color: np.ndarray,
-    now: _Residuals,
-) -> np.ndarray:
-    """Derivative (M, 3, 6) of the residuals by motion in units of ``unit``, by differences."""
-    columns = []
-    for axis in range(6):
-        step = np.zeros(6)
-        step[axis] = _PROBE_PX * unit[axis]
-        ahead, _ = scene.draw(camera, _moved(pose, scene.center, step))
-        difference = (ahead - color)[now.rows, now.columns] / _PROBE_PX
-        columns.append(difference * now.gain)
-    return np.stack(columns, axis=-1)
+            return pose, taken + 1
+    return pose, steps
 
 
 def _explain(
@@ -320,7 +352,7 @@ def _explain(
         drawn = alpha > _SEGMENT_THRESHOLD
         segmented = object_probability > _SEGMENT_THRESHOLD
         iou = float((drawn & segmented).sum() / max(int((drawn | segmented).sum()), 1))
-    inside = _weights(alpha) > 0
+    inside = _solid(alpha)
     if inside.sum() < _LEAST_PIXELS // 4:
         return -1.0, 0.0 if object_probability is not None else iou
     return _correlation(color[inside], image[inside].astype(np.float32) / 255), iou

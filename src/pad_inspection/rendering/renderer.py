@@ -31,6 +31,12 @@ def _check_camera(camera: Camera) -> None:
         raise ValueError(f'the camera matrix has skew {camera.K[0, 1]:g} px, wanted 0')
 
 
+def _mean_depth(weighted: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Depth (H, W) from its alpha-weighted sum, NaN where nothing is."""
+    seen = alpha > _LEAST_ALPHA
+    return np.where(seen, weighted / np.where(seen, alpha, 1), np.nan).astype(np.float32)
+
+
 class SplatScene:
     """A splat model that can be rendered from any pose. Not thread-safe.
 
@@ -121,31 +127,41 @@ class SplatScene:
             )
             alpha = alpha.cpu().numpy()
             image = image.cpu().numpy()
-            seen = alpha > _LEAST_ALPHA
-            weight = np.where(seen, alpha, 1)
-            depth = np.where(seen, image[..., 3] / weight, np.nan).astype(np.float32)
+            depth = _mean_depth(image[..., 3], alpha)
             uncertainty = None
             if scalar is not None:
+                seen = alpha > _LEAST_ALPHA
+                weight = np.where(seen, alpha, 1)
                 uncertainty = np.where(seen, scalar.cpu().numpy() / weight, 0).astype(np.float32)
         # Fitted colours can exceed white; a picture cannot.
         color = np.minimum(image[..., :3], alpha[..., None])
         return RenderedView(color, alpha, depth, uncertainty)
 
-    def draw(self, camera: Camera, cam_from_object: Rigid3) -> tuple[np.ndarray, np.ndarray]:
-        """Colour and alpha only, faster than ``render``.
+    def draw(
+        self, camera: Camera, cam_from_object: Rigid3, *, depth: bool = False
+    ) -> tuple[np.ndarray, ...]:
+        """Colour and alpha (and depth) only, faster than ``render``.
 
         Args:
             camera: without distortion.
             cam_from_object: its pose.
+            depth: return depth as well.
 
         Returns:
-            RGB float32 (H, W, 3) premultiplied by alpha, and alpha float32 (H, W).
+            RGB float32 (H, W, 3) premultiplied by alpha, alpha float32 (H, W), and with ``depth``
+            float32 (H, W), m along the optical axis, NaN where nothing is.
         """
         import torch
 
+        _check_camera(camera)
         with torch.no_grad():
-            image, alpha = self.rasterize(self._viewmat(cam_from_object), camera)
-        return image.cpu().numpy(), alpha.cpu().numpy()
+            image, alpha, _ = self._backend.draw(
+                self._tensors, self._viewmat(cam_from_object), camera, self.sh_degree, depth=depth
+            )
+        image, alpha = image.cpu().numpy(), alpha.cpu().numpy()
+        if not depth:
+            return image, alpha
+        return image[..., :3], alpha, _mean_depth(image[..., 3], alpha)
 
     def rasterize(
         self, viewmat: torch.Tensor, camera: Camera, *, sh_degree: int | None = None

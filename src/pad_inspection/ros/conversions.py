@@ -41,12 +41,12 @@ _GENERIC_DTYPES = {
     ('32', 'F'): 'f4',
     ('64', 'F'): 'f8',
 }
-# How each colour encoding that can be inspected becomes RGB: channel order, None = grey.
-_RGB_CHANNELS: dict[str, list[int] | None] = {
-    'rgb8': [0, 1, 2],
-    'bgr8': [2, 1, 0],
-    'rgba8': [0, 1, 2],
-    'bgra8': [2, 1, 0],
+# How each colour encoding that can be inspected becomes RGB: channels, None = grey.
+_RGB_CHANNELS: dict[str, slice | None] = {
+    'rgb8': slice(None),
+    'bgr8': slice(None, None, -1),
+    'rgba8': slice(3),
+    'bgra8': slice(2, None, -1),
     'mono8': None,
 }
 # Larger pictures are a damaged message, not a camera.
@@ -116,7 +116,7 @@ def image_to_array(message: Image) -> np.ndarray:
 
 
 def image_to_rgb(message: Image | CompressedImage) -> np.ndarray:
-    """Picture uint8 (H, W, 3) RGB of a raw or compressed image.
+    """Picture uint8 (H, W, 3) RGB of a raw or compressed image; may share the message's data.
 
     Raises:
         ValueError: it cannot be used; the message says why.
@@ -127,10 +127,10 @@ def image_to_rgb(message: Image | CompressedImage) -> np.ndarray:
         raise ValueError(
             f'image encoding is {message.encoding[:40]!r}, wanted one of {sorted(_RGB_CHANNELS)}'
         )
-    picture, order = image_to_array(message), _RGB_CHANNELS[message.encoding]
-    if order is None:
+    picture, channels = image_to_array(message), _RGB_CHANNELS[message.encoding]
+    if channels is None:
         return np.repeat(picture[..., None], 3, axis=2)
-    return np.ascontiguousarray(picture[..., order])
+    return np.ascontiguousarray(picture[..., channels])
 
 
 def _decompress(message: CompressedImage) -> np.ndarray:

@@ -52,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`pad demo`."""
+    from pad_inspection.ros.graph import require_ros
+
+    require_ros()
     if arguments.fast:
         bundle = _BUNDLE
     elif arguments.bundle:

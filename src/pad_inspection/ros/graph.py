@@ -59,8 +59,8 @@ def ros_environment(
 ) -> dict[str, str]:
     """Environment for nodes on one machine; what is set already is kept.
 
-    Large images need LARGE_DATA: over Fast DDS's default transport most of them are lost.
-    config/fastdds.xml makes reliable messages that were missed come again at once.
+    Over Fast DDS's default transport most large images are lost: config/fastdds.xml gives it more
+    shared memory; LARGE_DATA counts where another profile, or none, is set.
 
     Args:
         domain_id: ROS_DOMAIN_ID, None = as it is.
@@ -82,6 +82,24 @@ def ros_environment(
     # nodes import what this process imports, also where the package is not installed
     env['PYTHONPATH'] = os.pathsep.join(p for p in sys.path if p and Path(p).is_dir())
     return env
+
+
+def require_ros() -> None:
+    """Look whether nodes can run here.
+
+    Raises:
+        FileNotFoundError: rclpy or pad_msgs is missing; says how to get it.
+    """
+    try:
+        import rclpy  # noqa: F401
+
+        # with src on the path an unbuilt pad_msgs is an empty package
+        from pad_msgs.msg import RejectSignal  # noqa: F401
+    except ImportError as error:
+        raise FileNotFoundError(
+            f'the nodes cannot run: {error}; get ROS 2 and pad_msgs with: make setup, or source '
+            'your ROS 2 installation (docs/ros2.md)'
+        ) from error
 
 
 def fastdds_profile() -> Path | None:
@@ -306,9 +324,10 @@ def run_up(config_path: Path, *, log_dir: Path | None = None, domain_id: int | N
         0 after Ctrl-C, or when all nodes ended with 0; 1 when a node died.
 
     Raises:
-        FileNotFoundError, ValueError: the file is missing or wrong.
+        FileNotFoundError, ValueError: the file is missing or wrong, or ROS 2 is not there.
     """
     specs = specs_of_file(config_path)
+    require_ros()
     folder = Path(log_dir or tempfile.mkdtemp(prefix='pad_up_'))
     graph = NodeGraph(specs, log_dir=folder, domain_id=domain_id)
     stop: list[int] = []

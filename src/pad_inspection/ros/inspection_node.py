@@ -49,6 +49,8 @@ class InspectionNode(LifecycleNode):
         self._queue: FrameQueue | None = None
         self._worker: threading.Thread | None = None
         self._active = False
+        # held while an image is queued: none slips in behind a deactivation
+        self._gate = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._last_seconds = float('nan')
         # images must arrive while a service loads a model
@@ -117,7 +119,7 @@ class InspectionNode(LifecycleNode):
 
     def on_deactivate(self, state) -> TransitionCallbackReturn:
         """Accept no more images; answer those that wait; let a running inspection end."""
-        self._active = False
+        self._stop_accepting()
         for frame in self._queue.drain():
             self._answer(frame, Reason.FRAME_DROPPED, 'the node was deactivated')
         self._queue.wait_until_answered(_FINISH_S)
@@ -137,13 +139,13 @@ class InspectionNode(LifecycleNode):
     def on_error(self, state) -> TransitionCallbackReturn:
         """Back to unconfigured after an unexpected failure of a transition."""
         self.get_logger().error(f'a transition from {state.label} failed')
-        self._active = False
+        self._stop_accepting()
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
     def close(self) -> None:
         """Answer what waits and end the worker; the node is no longer usable."""
-        self._active = False
+        self._stop_accepting()
         if self._queue is not None:
             for frame in self._queue.drain():
                 self._answer(frame, Reason.FRAME_DROPPED, 'the node was shut down')
@@ -151,6 +153,11 @@ class InspectionNode(LifecycleNode):
         if self._results is not None:
             self._results.flush()
         self._release()
+
+    def _stop_accepting(self) -> None:
+        """Ignore images from now on."""
+        with self._gate:
+            self._active = False
 
     def _release(self) -> None:
         """End the worker, close topics, drop the model."""
@@ -217,13 +224,15 @@ class InspectionNode(LifecycleNode):
     # ---- messages in (callbacks only queue) -------------------------------------------------
 
     def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
-        # rclpy delivers messages whatever the lifecycle state is
-        if not self._active:
-            self._counts['ignored while inactive'] += 1
-            return
-        self._counts['received'] += 1
         stamp_ns = conversions.stamp_to_ns(message.header.stamp)
-        for frame in self._queue.put_image(camera, message, stamp_ns):
+        with self._gate:
+            # rclpy delivers messages whatever the lifecycle state is
+            if not self._active:
+                self._counts['ignored while inactive'] += 1
+                return
+            self._counts['received'] += 1
+            replaced = self._queue.put_image(camera, message, stamp_ns)
+        for frame in replaced:
             self._answer(
                 frame, Reason.FRAME_DROPPED, 'a newer image came before this one was done'
             )
@@ -322,10 +331,7 @@ class InspectionNode(LifecycleNode):
 
     def _publish(self, queued: QueuedFrame, inspection: Inspection, model: Model | None) -> None:
         """Publish a result, its pictures and count it."""
-        self._last_seconds = time.monotonic() - queued.arrived
-        self._counts['answered'] += 1
-        key = inspection.verdict if inspection.reason == Reason.NONE else inspection.reason
-        self._counts[key.name.lower()] += 1
+        seconds = time.monotonic() - queued.arrived
         info = None if model is None else model.inspector.info
         message = conversions.result_to_message(
             inspection,
@@ -333,9 +339,13 @@ class InspectionNode(LifecycleNode):
             inspection_id=str(uuid.uuid4()),
             model=info,
             object_threshold=float('nan') if info is None else info.object_threshold,
-            seconds=self._last_seconds,
+            seconds=seconds,
         )
         self._results.publish(inspection, message, info)
+        self._last_seconds = seconds
+        self._counts['answered'] += 1
+        key = inspection.verdict if inspection.reason == Reason.NONE else inspection.reason
+        self._counts[key.name.lower()] += 1
 
     # ---- model -------------------------------------------------------------------------------
 

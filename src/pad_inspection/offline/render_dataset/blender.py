@@ -203,7 +203,7 @@ def _write_scene(scene: Scene, work_dir: Path, threads: int, part_ids: bool) -> 
 
 def _write_mesh(library: Library, part: str, meshes: dict[str, np.ndarray]) -> list[int]:
     """Add a part's mesh once; returns the colour codes of its own."""
-    mesh = library.mesh(part).with_seam()
+    mesh = library.mesh(part).with_seam
     own = sorted(set(mesh.colors) - {INHERIT})
     if f'{part}/vertices' not in meshes:
         slot = {INHERIT: 0} | {code: k + 1 for k, code in enumerate(own)}

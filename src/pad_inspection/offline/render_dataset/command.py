@@ -61,7 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render; 0 when everything is there, 1 when pictures failed or the arguments are wrong."""
+    """Render; 0 when everything is there, 1 when pictures or objects failed.
+
+    Raises:
+        ValueError: a class or option that does not exist, or a folder that holds something else.
+        FileNotFoundError: Blender is not installed.
+    """
     from pad_inspection.offline.render_dataset import vehicles
     from pad_inspection.offline.render_dataset.blender import BlenderRenderer, find_python
     from pad_inspection.offline.render_dataset.generate import render_classes
@@ -71,32 +76,24 @@ def run(args: argparse.Namespace) -> int:
     from pad_inspection.offline.render_dataset.shots import Settings
 
     names = list(vehicles.CLASSES) if args.classes == 'all' else args.classes.split(',')
+    for name in names:
+        vehicles.check_name(name)
+    profile = PROFILES[args.profile]
+    settings = Settings(args.profile, profile, options_of(args), args.seed, args.renderer)
+    if args.renderer == 'blender':
+        find_python()
+    jobs = max(1, args.jobs)
+    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
     started = time.monotonic()
-    try:
-        unknown = [name for name in names if name not in vehicles.CLASSES]
-        if unknown:
-            raise ValueError(
-                f'there is no class {unknown[0]!r}, wanted one of {", ".join(vehicles.CLASSES)}'
-            )
-        if args.renderer == 'blender':
-            find_python()
-        settings = Settings(
-            args.profile, PROFILES[args.profile], options_of(args), args.seed, args.renderer
-        )
-        jobs = max(1, args.jobs)
-        threads = max(1, len(os.sched_getaffinity(0)) // jobs)
-        args.out.mkdir(parents=True, exist_ok=True)
+    args.out.mkdir(parents=True, exist_ok=True)
 
-        def make_renderer(work_dir: Path):
-            if args.renderer == 'light':
-                return LightRenderer()
-            return BlenderRenderer(work_dir, threads)
+    def make_renderer(work_dir: Path):
+        if args.renderer == 'light':
+            return LightRenderer()
+        return BlenderRenderer(work_dir, threads)
 
-        with _log_to(args.out / 'render.log'):
-            failures = render_classes(names, args.out, settings, Library(), make_renderer, jobs)
-    except (ValueError, FileNotFoundError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+    with _log_to(args.out / 'render.log'):
+        failures = render_classes(names, args.out, settings, Library(), make_renderer, jobs)
     for failure in failures:
         print(f'failed: {failure}', file=sys.stderr)
     if failures:

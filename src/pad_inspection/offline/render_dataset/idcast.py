@@ -63,7 +63,7 @@ class Caster:
         for placement in placements:
             if not clear_parts and library.colors[placement.color].alpha < 1:
                 continue
-            mesh = library.mesh(placement.part).with_seam()
+            mesh = library.mesh(placement.part).with_seam
             own = mesh.triangle_colors
             triangles.append(placement.transform(mesh.triangles))
             ids.append(np.full(len(own), placement.id, np.int32))

@@ -76,6 +76,7 @@ class Mesh:
                 numbers.append(number)
         return np.asarray(corners), np.asarray(numbers)
 
+    @cached_property
     def with_seam(self) -> Mesh:
         """The mesh shrunk by SEAM_LDU on each side that is wide enough for it."""
         low, high = self.vertices.min(axis=0), self.vertices.max(axis=0)

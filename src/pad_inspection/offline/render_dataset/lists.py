@@ -35,9 +35,8 @@ def write_lists(item: ClassPlan, settings: Settings) -> None:
     ]
     for split in ('test', 'validation'):
         entries = [
-            _entry(item, plan, v) for plan in item.objects if plan.split == split
-            for v in range(len(plan.views))
-        ]  # fmt: skip
+            entry for plan in item.objects if plan.split == split for entry in _entries(item, plan)
+        ]
         if entries:
             listed, extra = zip(*entries)
             path = folder / f'{split}.json'
@@ -49,15 +48,37 @@ def write_lists(item: ClassPlan, settings: Settings) -> None:
     dataset.write_transforms(folder, views)
 
 
-def _entry(item: ClassPlan, plan: ObjectPlan, v: int) -> tuple[dataset.TestImage, dict[str, Any]]:
-    """List entry of a picture on the conveyor; writes its mask."""
+def masks_of(item: ClassPlan, plan: ObjectPlan) -> list[np.ndarray]:
+    """Masks bool (H, W) of an object's pictures; empty where too little of the defect is seen."""
+    if plan.defect is None:
+        return [np.zeros((item.camera.height, item.camera.width), bool)] * len(plan.views)
+    product = item.product
+    caster = MaskCaster(
+        product.audit.shapes.library,
+        product.audit.placements,
+        plan.placements,
+        plan.defect,
+        planning.world_from_model(product, plan),
+    )
+    masks = [caster.mask(item.camera, view.cam_from_world) for view in plan.views]
+    return [m if m.mean() >= MIN_VISIBLE_SHARE else np.zeros_like(m) for m in masks]
+
+
+def _entries(item: ClassPlan, plan: ObjectPlan) -> list[tuple[dataset.TestImage, dict[str, Any]]]:
+    """List entries of an object's pictures; writes their masks."""
+    return [_entry(item, plan, v, mask) for v, mask in enumerate(masks_of(item, plan))]
+
+
+def _entry(
+    item: ClassPlan, plan: ObjectPlan, v: int, mask: np.ndarray
+) -> tuple[dataset.TestImage, dict[str, Any]]:
+    """List entry of a picture; writes its mask."""
     view, defect = plan.views[v], plan.defect
     path = image_path(item.folder, plan, v)
     extra: dict[str, Any] = {}
     mask_path, visible = None, False
     if defect:
         mask_path = item.folder / 'ground_truth' / plan.kind / path.name
-        mask = _mask(item, plan, v)
         visible = bool(mask.any())
         mask_path.parent.mkdir(parents=True, exist_ok=True)
         images.write(mask_path, 255 * mask.astype(np.uint8), small=True)
@@ -80,20 +101,6 @@ def _entry(item: ClassPlan, plan: ObjectPlan, v: int) -> tuple[dataset.TestImage
         camera_name=view.camera_name,
     )
     return image, extra
-
-
-def _mask(item: ClassPlan, plan: ObjectPlan, v: int) -> np.ndarray:
-    """Mask of a picture, bool (H, W); empty when too little of the defect is seen."""
-    product = item.product
-    caster = MaskCaster(
-        product.audit.shapes.library,
-        product.audit.placements,
-        plan.placements,
-        plan.defect,
-        planning.world_from_model(product, plan),
-    )
-    mask = caster.mask(item.camera, plan.views[v].cam_from_world)
-    return mask if mask.mean() >= MIN_VISIBLE_SHARE else np.zeros_like(mask)
 
 
 def _provenance(item: ClassPlan, settings: Settings) -> dict[str, Any]:

@@ -24,14 +24,15 @@ CLASSES = tuple(_DESIGNS)
 
 
 def build(library: Library, name: str) -> list[Placement]:
-    """Build a vehicle.
-
-    Raises:
-        ValueError: there is no class of this name.
-    """
-    if name not in _DESIGNS:
-        raise ValueError(f'there is no class {name!r}, wanted one of {", ".join(CLASSES)}')
+    """Build a vehicle. Raises as check_name."""
+    check_name(name)
     design, width = _DESIGNS[name]
     builder = Builder(library, width)
     design(builder)
     return builder.placements
+
+
+def check_name(name: str) -> None:
+    """Raise a ValueError when there is no class of this name."""
+    if name not in _DESIGNS:
+        raise ValueError(f'there is no class {name!r}, wanted one of {", ".join(CLASSES)}')

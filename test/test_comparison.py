@@ -1,0 +1,207 @@
+import json
+
+import numpy as np
+import pytest
+
+from pad_inspection import comparison
+from pad_inspection.comparison import Comparator, LevelMaps
+from pad_inspection.config import ComparisonConfig, from_dict, preset_config
+from pad_inspection.datatypes import Camera, Rigid3
+
+SIZE = 160
+
+
+def _scene(seed=0):
+    """Query, reference, alpha, probability and background of a good piece."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(60, 200, (20, 20, 3)).astype(np.uint8)
+    texture = np.repeat(np.repeat(coarse, 8, 0), 8, 1)
+    background = np.full((SIZE, SIZE, 3), 120, np.uint8)
+    background[::10] = 90
+    alpha = np.zeros((SIZE, SIZE), np.float32)
+    alpha[50:110, 40:120] = 1.0
+    reference = np.where(alpha[..., None] > 0, texture, background)
+    noise = rng.normal(0, 2, reference.shape)
+    query = np.clip(reference + noise, 0, 255).astype(np.uint8)
+    return query, reference, alpha, alpha.copy(), background
+
+
+@pytest.fixture(scope='module')
+def plain():
+    """A comparator without statistics."""
+    return Comparator(ComparisonConfig(input_px=128))
+
+
+@pytest.fixture(scope='module')
+def statistics(plain):
+    return comparison.level_statistics([plain.compare_levels(*_scene(seed)) for seed in (1, 2, 3)])
+
+
+@pytest.fixture(scope='module')
+def comparator(statistics):
+    return Comparator(ComparisonConfig(input_px=128), statistics)
+
+
+def test_statistics_by_hand():
+    maps = np.full((2, 2, 2), np.nan, np.float32)
+    maps[0] = [[1, 2], [3, np.nan]]
+    maps[1, 0, 0] = 5.0
+    sample = LevelMaps(('a', 'b'), maps, np.ones((2, 2), np.float32))
+    found = comparison.level_statistics([sample, sample])
+    assert found == {
+        'names': ['a', 'b'],
+        'mean': [pytest.approx(2.0), pytest.approx(5.0)],
+        'std': [pytest.approx(np.sqrt(2 / 3)), pytest.approx(0.0)],
+    }
+    json.dumps(found)
+    with pytest.raises(ValueError, match='levels'):
+        comparison.level_statistics([sample, LevelMaps(('a',), maps[:1], sample.weight)])
+    with pytest.raises(ValueError, match='normal views'):
+        comparison.level_statistics([])
+
+
+def test_levels_say_nothing_outside_of_their_place(plain):
+    query, reference, alpha, probability, background = _scene()
+    levels = plain.compare_levels(query, reference, alpha, probability, background)
+    assert levels.names == plain.names and levels.maps.shape == (7, SIZE, SIZE)
+    for name, level in zip(levels.names, levels.maps):
+        inside, around = np.isfinite(level[60:100, 50:110]), np.isfinite(level[46, 50:110])
+        assert inside.any() != name.startswith('around') and around.any() != inside.any()
+        assert not np.isfinite(level[0]).any()
+
+
+@pytest.mark.parametrize(
+    ('change', 'place'),
+    [
+        ('recolour', (70, 90, 60, 76)),
+        ('removed', (90, 110, 100, 120)),
+        ('added', (36, 50, 60, 80)),
+    ],
+)
+def test_defects_stand_out(comparator, change, place):
+    query, reference, alpha, probability, background = _scene()
+    y0, y1, x0, x1 = place
+    good = comparator.compare(query, reference, alpha, probability, background)
+    changed = query.copy()
+    if change == 'removed':
+        changed[y0:y1, x0:x1] = background[y0:y1, x0:x1]
+    else:
+        changed[y0:y1, x0:x1] = (240, 40, 30)
+    bad = comparator.compare(changed, reference, alpha, probability, background)
+    assert bad.shape == (SIZE, SIZE) and bad.dtype == np.float32
+    assert bad[y0:y1, x0:x1].mean() > 5 * np.nanmax(good)
+    peak = np.unravel_index(np.nanargmax(bad), bad.shape)
+    assert y0 - 3 <= peak[0] < y1 + 3 and x0 - 3 <= peak[1] < x1 + 3
+    config = ComparisonConfig()
+    assert comparison.image_score(bad, config) > 5 * comparison.image_score(good, config)
+
+
+def test_small_misalignment_and_brightness_do_not(comparator):
+    query, reference, alpha, probability, background = _scene()
+    defect = query.copy()
+    defect[70:90, 60:76] = (240, 40, 30)
+    moved = np.roll(query, 1, axis=1)
+    darker = (query * np.where(alpha > 0, 0.85, 1.0)[..., None]).astype(np.uint8)
+    config = ComparisonConfig()
+    scores = [
+        comparison.image_score(
+            comparator.compare(picture, reference, alpha, probability, background), config
+        )
+        for picture in (moved, darker, defect)
+    ]
+    assert scores[0] < 0.5 * scores[2] and scores[1] < 0.2 * scores[2]
+
+
+def test_expected_residuals_are_subtracted(comparator):
+    query, reference, alpha, probability, background = _scene()
+    query[70:90, 60:76] = (240, 40, 30)
+    levels = comparator.compare_levels(query, reference, alpha, probability, background)
+    without = comparator.combine(levels)
+    everything = comparator.combine(levels, np.full((SIZE, SIZE), 1e6, np.float32))
+    assert np.nanmax(everything) == 0 and np.nanmax(without) > 1
+    assert (np.isfinite(everything) == np.isfinite(without)).all()
+
+
+def test_nothing_rendered_gives_an_empty_map(comparator):
+    query, reference, alpha, probability, background = _scene()
+    empty = comparator.compare(query, reference, np.zeros_like(alpha), probability, background)
+    assert not np.isfinite(empty).any()
+    assert comparison.image_score(empty, ComparisonConfig()) == 0.0
+
+
+def test_an_object_at_the_border(comparator):
+    query, reference, alpha, probability, background = (
+        np.roll(picture, (-60, 45), axis=(0, 1)) for picture in _scene()
+    )
+    scores = comparator.compare(query, reference, alpha, probability, background)
+    assert np.isfinite(scores[alpha > 0]).all()
+
+
+def test_wrong_sizes_and_statistics(comparator, statistics):
+    query, reference, alpha, probability, background = _scene()
+    with pytest.raises(ValueError, match='same height and width'):
+        comparator.compare(query[:-1], reference, alpha, probability, background)
+    with pytest.raises(ValueError, match='statistics of levels'):
+        Comparator(ComparisonConfig(color_weight=0.0), statistics)
+
+
+@pytest.mark.parametrize('preset', ['paper', 'splatpose_plus'])
+def test_presets_run(preset):
+    config = from_dict(ComparisonConfig, {'input_px': 96}, preset_config(preset).comparison)
+    query, reference, alpha, probability, background = _scene()
+    query[70:90, 60:76] = (240, 40, 30)
+    scores = Comparator(config).compare(query, reference, alpha, probability, background)
+    assert np.isfinite(scores).all() == (preset == 'splatpose_plus')
+    peak = np.unravel_index(np.nanargmax(scores), scores.shape)
+    assert 60 <= peak[0] < 100 and 50 <= peak[1] < 86
+
+
+def test_cosine_equals_half_the_squared_distance_of_unit_features():
+    """The distance of the published methods differs by a factor of two only."""
+    from pad_inspection import distances
+
+    rng = np.random.default_rng(0)
+    first, second = (distances.unit_vectors(rng.normal(size=(6, 6, 8))) for _ in range(2))
+    np.testing.assert_allclose(
+        2 * distances.cosine_distance(first, second, 0),
+        ((first - second) ** 2).sum(axis=-1),
+        atol=1e-6,
+    )
+
+
+def test_image_scores_by_hand():
+    scores = np.full((40, 40), np.nan, np.float32)
+    scores[5:35, 5:35] = 1.0
+    scores[10, 10] = 100.0  # one spurious pixel
+    scores[20:28, 20:28] = 5.0  # a region
+    assert comparison.image_score(scores, ComparisonConfig(image_score='max')) == 100.0
+    top = ComparisonConfig(image_score='top_fraction', top_fraction=65 / 900, min_region_px=1)
+    assert comparison.image_score(scores, top) == pytest.approx((100 + 64 * 5) / 65)
+    region = ComparisonConfig(image_score='region', min_region_px=25)
+    disc = 17  # pixels of the disc of radius 2
+    assert comparison.image_score(scores, region) == pytest.approx(
+        max(5.0, (100 + disc - 1) / disc), rel=1e-3
+    )
+
+
+def test_find_regions():
+    scores = np.full((60, 60), np.nan, np.float32)
+    scores[10:50, 10:50] = 0.1
+    scores[20:24, 30:36] = 2.0
+    scores[22, 33] = 3.0
+    scores[40:42, 12:20] = 5.0
+    scores[12, 12] = 9.0  # too small
+    camera = Camera(60, 60, np.array([[100.0, 0, 30], [0, 100, 30], [0, 0, 1]]))
+    depth = np.full((60, 60), 0.5, np.float32)
+    depth[40:42] = np.nan
+    pose = Rigid3(np.eye(3), np.array([0.0, 0.0, 0.4]))
+    found = comparison.find_regions(
+        scores, 1.0, 4, depth=depth, camera=camera, cam_from_object=pose
+    )
+    assert [r.bbox for r in found] == [(12, 40, 20, 42), (30, 20, 36, 24)]
+    assert [r.area_px for r in found] == [16, 24]
+    assert found[0].peak_in_object is None and found[0].mean_score == pytest.approx(5.0)
+    # pixel (33.5, 22.5) at 0.5 m, the object frame 0.4 m before the camera
+    expected = (3.5 / 100 * 0.5, -7.5 / 100 * 0.5, 0.1)
+    np.testing.assert_allclose(found[1].peak_in_object, expected, atol=1e-6)
+    assert comparison.find_regions(scores, 100.0, 1) == ()

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from pad_inspection import regions
+from pad_inspection.config import ComparisonConfig
+
+
+def _alpha():
+    alpha = np.zeros((100, 100), np.float32)
+    alpha[30:70, 30:80] = 1.0
+    return alpha
+
+
+@pytest.mark.parametrize(
+    ('region', 'inside', 'outside'),
+    [
+        ('silhouette', [(50, 50)], [(50, 85), (25, 25)]),
+        ('union', [(50, 50), (50, 92)], [(25, 50), (50, 20)]),
+        ('surroundings', [(50, 50), (25, 50), (50, 85)], [(50, 92), (10, 50)]),
+        ('image', [(0, 0), (50, 50), (99, 99)], []),
+    ],
+)
+def test_region(region, inside, outside):
+    probability = np.zeros((100, 100), np.float32)
+    probability[45:55, 60:95] = 1.0
+    weight = regions.region_weight(_alpha(), probability, ComparisonConfig(region=region))
+    assert weight.dtype == np.float32
+    assert all(weight[place] > 0 for place in inside)
+    assert all(weight[place] == 0 for place in outside)
+
+
+def test_the_silhouettes_edge_counts_less():
+    config = ComparisonConfig(region='surroundings', edge_weight=0.25)
+    weight = regions.region_weight(_alpha(), None, config)
+    assert weight[50, 50] == pytest.approx(1.0) and weight[50, 30] < 0.5
+    full = ComparisonConfig(region='silhouette', edge_weight=1.0)
+    np.testing.assert_array_equal(regions.region_weight(_alpha(), None, full), _alpha())
+
+
+def test_surroundings_scale_with_the_object():
+    silhouette = _alpha() > 0.5
+    assert regions.surroundings_px(silhouette, 0.2) == 10
+    assert regions.surroundings_px(np.zeros((5, 5), bool), 0.2) == 0
+
+
+def test_hole_holds_everything_that_may_be_object():
+    probability = np.zeros((100, 100), np.float32)
+    probability[48:52, 80:99] = 1.0
+    union = regions.hole_mask(_alpha(), probability, ComparisonConfig(region='union'), 3)
+    assert union[50, 98] and union[28, 50] and not union[24, 50]
+    around = regions.hole_mask(_alpha(), probability, ComparisonConfig(), 3)
+    assert around[50, 98] and around[21, 50] and not around[18, 50]
