@@ -10,7 +10,8 @@ Made by `python tools/make_options_doc.py`; do not edit.
 
 ## Inspection
 
-Given in YAML (`pad inspect --config`), as ROS parameters of inspection_node, or in a build configuration under `inspection:`.
+Given in YAML (`pad inspect --config`), as ROS parameters of inspection_node, or in a build
+configuration under `inspection:`.
 
 {inspection}
 

@@ -27,6 +27,8 @@ class Calibration:
         object_threshold: limit on an object's highest score over threshold.
         score_min, score_max: range of normal map scores; for colours only.
         min_inliers, min_silhouette_iou, min_agreement: poses below any of them are rejected.
+        sure_agreement: least agreement of the normal views; a pose that reaches it stands even
+            where the segmentation disagrees, for that fails more often than the render.
         num_normals: normal views that were scored.
         false_reject_bound: with 95% confidence at most this share of normal views is rejected.
         wanted_false_reject_rate: what was asked for.
@@ -44,6 +46,7 @@ class Calibration:
     min_inliers: int = 0
     min_silhouette_iou: float = 0.0
     min_agreement: float = -1.0
+    sure_agreement: float = 1.0
     num_normals: int = 0
     false_reject_bound: float = 1.0
     wanted_false_reject_rate: float = 0.05

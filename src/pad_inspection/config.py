@@ -138,8 +138,9 @@ class BackgroundConfig(CheckedOptions):
     """What is behind the object: inpainting, and how the reference picture is put together."""
 
     inpainter: str = option(
-        'patchmatch',
-        'patchmatch, telea (fast), lama (TorchScript file in lama_weights), none',
+        'telea',
+        'telea (smooth, fast), patchmatch (keeps texture), lama (TorchScript file in '
+        'lama_weights), none',
         choices=('patchmatch', 'telea', 'lama', 'none'),
     )
     lama_weights: str = option('', "path of LaMa's TorchScript file")
@@ -174,7 +175,10 @@ class ComparisonConfig(CheckedOptions):
         choices=('surroundings', 'union', 'silhouette', 'image'),
     )
     surroundings: float = option(
-        0.2, 'width of the surroundings as a share of the longer side of the object', low=0.0, high=1.0
+        0.2,
+        'width of the surroundings as a share of the longer side of the object',
+        low=0.0,
+        high=1.0,
     )
     distance: str = option(
         'cosine', 'cosine of normalised features, or squared_l2', choices=('cosine', 'squared_l2')
@@ -256,12 +260,14 @@ class FitConfig(CheckedOptions):
     """Fitting the Gaussians."""
 
     iterations: int = option(3000, 'optimisation steps', low=1, high=200000)
-    sh_degree: int = option(3, 'degree of the spherical harmonics', low=0, high=3)
-    max_gaussians: int = option(60000, 'densification stops there', low=100)
+    sh_degree: int = option(2, 'degree of the spherical harmonics', low=0, high=3)
+    max_gaussians: int = option(20000, 'densification stops there', low=100)
     densify_interval: int = option(100, 'steps between densifications', low=1)
     densify_until: float = option(0.6, 'share of the steps with densification', low=0.0, high=1.0)
     grow_gradient: float = option(
-        2e-4, 'screen-space gradient that makes a Gaussian split', low=0.0
+        0.05,
+        'summed change of the loss per pixel of motion above which a Gaussian is split',
+        low=0.0,
     )
     ssim_weight: float = option(0.2, 'weight of D-SSIM in the loss', low=0.0, high=1.0)
     alpha_weight: float = option(0.1, 'weight of the alpha term in the loss', low=0.0)
@@ -293,7 +299,11 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
     'ours': {},
     'paper': {
         'refinement': {'max_steps': 0},
-        'background': {'composition': 'binary', 'max_inpaint_px': 4096},
+        'background': {
+            'inpainter': 'patchmatch',
+            'composition': 'binary',
+            'max_inpaint_px': 4096,
+        },
         'comparison': {
             'region': 'union',
             'color_weight': 0.0,

@@ -370,7 +370,8 @@ class Inspector:
         least_iou = max(limits.min_silhouette_iou, learnt.min_silhouette_iou)
         if not agreement >= least_agreement:
             return f'render and image agree by {agreement:.2f}, wanted {least_agreement:.2f}'
-        if math.isfinite(silhouette_iou) and silhouette_iou < least_iou:
+        sure = agreement >= learnt.sure_agreement
+        if math.isfinite(silhouette_iou) and silhouette_iou < least_iou and not sure:
             return f'the silhouettes overlap by {silhouette_iou:.2f}, wanted {least_iou:.2f}'
         if len(pose.points2d) and pose.num_inliers < learnt.min_inliers:
             return f'{pose.num_inliers} matches agree with the pose, wanted {learnt.min_inliers}'

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_a_fit_shows_views_that_it_has_not_seen(views):
     assert np.median(distance) == pytest.approx(RADIUS_M, rel=0.25)
     assert distance.max() < 1.6 * RADIUS_M
     assert told[-1][0] == 1.0 and 'dB' in told[-1][1]
-    assert all(a[0] <= b[0] for a, b in zip(told, told[1:]))
+    assert all(a[0] <= b[0] for a, b in itertools.pairwise(told))
 
 
 def test_the_same_seed_gives_the_same_bits(views):
@@ -59,15 +60,15 @@ def test_the_same_seed_gives_the_same_bits(views):
 def test_an_interrupted_fit_goes_on_to_the_same_result(views, tmp_path, monkeypatch):
     monkeypatch.setattr(module, '_CHECKPOINT_STEPS', 30)
 
-    class Interruption(Exception):
+    class InterruptionError(Exception):
         pass
 
     def interrupt(fraction, text):
         if fraction > 0.6:
-            raise Interruption
+            raise InterruptionError
 
     whole = fit(views).gaussians
-    with pytest.raises(Interruption):
+    with pytest.raises(InterruptionError):
         fit(views, checkpoint_dir=tmp_path, progress=interrupt)
     begins = []
     resumed = fit(

@@ -32,19 +32,14 @@ def test_object_frame_is_centred_and_upright(coupe):
     low, high = coupe.points.min(axis=0), coupe.points.max(axis=0)
     assert low == pytest.approx(-high)
     assert high - low == pytest.approx([0.0398, 0.108, 0.046], abs=1e-4)
-    # the roof is above the wheels
-    roof = coupe.audit.placements[-8]
     assert plan.upright(coupe.poses).rotation == pytest.approx(np.eye(3), abs=1e-6)
-    heights = transform_points(coupe, roof)[:, 2]
-    assert heights.min() > -0.01
     assert sum(p.probability for p in coupe.poses) == pytest.approx(1)
-
-
-def transform_points(coupe, placement):
-    mesh = coupe.audit.shapes.library.mesh(placement.part)
-    points = placement.transform(mesh.vertices)
-    matrix = coupe.object_from_model
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
+    tyres = [p for p in coupe.audit.placements if coupe.audit.shapes.is_tyre(p.part)]
+    mesh = coupe.audit.shapes.library.mesh(tyres[0].part)
+    heights = [(p.transform(mesh.vertices) @ coupe.object_from_model[2, :3]).min() for p in tyres]
+    # four wheels on the ground
+    assert len(tyres) == 4
+    assert np.array(heights) + coupe.object_from_model[2, 3] == pytest.approx([low[2]] * 4)
 
 
 def test_composition_of_the_published_set():

@@ -1,10 +1,13 @@
 """Tests of the ROS layer; those that start nodes talk over real DDS on a domain of their own."""
 
+import importlib.util
 import os
 
 import pytest
 
-pytest.importorskip('rclpy', reason='ROS 2 is not installed: make setup')
+if importlib.util.find_spec('rclpy') is None:
+    print('test/ros is left out: ROS 2 is not installed (make setup)')
+    collect_ignore_glob = ['test_*.py']
 
 
 def pytest_collection_modifyitems(items):

@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from helpers.ros_line import SMALL
@@ -132,6 +134,47 @@ def test_up_runs_a_line_until_ctrl_c(tmp_path):
     text = ''.join(output) + rest
     assert process.returncode == 0, text
     assert '01: reject' in text and '02: pass' in text and 'Traceback' not in text
+
+
+def test_demo_is_interrupted_cleanly(tmp_path):
+    """Ctrl-C twice in the middle of a slow inspection: all processes end."""
+    class_dir = write_dataset(tmp_path)
+    bundle = write_bundle(tmp_path / 'bundle', delay_s=3.0)
+    code = (
+        'import sys; from pathlib import Path\n'
+        'from pad_inspection.ros.demo import run_demo_graph\n'
+        'paths = [Path(word) for word in sys.argv[1:]]\n'
+        f'run_demo_graph(*paths, inspector={SMALL!r}, show=lambda text: print(text, flush=True))\n'
+    )
+    process = subprocess.Popen(
+        [sys.executable, '-c', code, str(bundle), str(class_dir), str(tmp_path / 'out')],
+        env=ros_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    for text in process.stdout:
+        if 'loaded' in text:
+            break
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.1)
+    output, _ = process.communicate(timeout=60)
+    assert 'KeyboardInterrupt' in output
+    assert 'had to' not in output and 'did not end' not in output
+    pids = [int(line) for line in running_with(str(tmp_path))]
+    assert pids == []
+
+
+def running_with(text):
+    """Ids of processes whose command line holds a text."""
+    for entry in Path('/proc').iterdir():
+        try:
+            if entry.name.isdigit() and text in (entry / 'cmdline').read_text():
+                yield entry.name
+        except OSError:
+            continue
 
 
 def test_up_ends_when_a_node_dies(tmp_path):

@@ -37,8 +37,9 @@ class CropFrame:
 
     def to_image(self, points: np.ndarray) -> np.ndarray:
         """Take crop points (N, 2) px to the image."""
-        return np.asarray(points, np.float64) @ self.image_from_crop[:, :2].T + (
-            self.image_from_crop[:, 2]
+        return (
+            np.asarray(points, np.float64) @ self.image_from_crop[:, :2].T
+            + (self.image_from_crop[:, 2])
         )
 
     def to_crop(self, points: np.ndarray) -> np.ndarray:
@@ -106,7 +107,7 @@ def frame_of(square: tuple[float, float, float], size_px: int, turn_deg: float =
 
 
 def whiten(image: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Picture uint8 (H, W, 3) that is white outside of a bool mask (H, W); None changes nothing."""
+    """Picture uint8 (H, W, 3), white outside of a bool mask (H, W); None changes nothing."""
     if mask is None:
         return image
     return np.where(mask[..., None], image, np.uint8(WHITE))

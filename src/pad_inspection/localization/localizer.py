@@ -1,9 +1,10 @@
 """Pose of the object in a query image: crop, turn, retrieve, match, PnP, align, match again.
 
 A query is whitened outside of its object mask and cropped; turned copies are matched to the
-reference views that look like it; PnP gives hypotheses. Each hypothesis then tells where the object
-is and how it is turned, so the crop is cut again to look like its nearest reference views, which
-gives more and better matches. Nothing substitutes a guess: a failure is a status with a message.
+reference views that look like it; PnP gives hypotheses. Each hypothesis then tells where the
+object is and how it is turned, so the crop is cut again to look like its nearest reference views,
+which gives more and better matches. When few matches agree, the mask is doubted and the whole
+image is tried. Nothing substitutes a guess: a failure is a status with a message.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy as np
 
 from pad_inspection import geometry, images
 from pad_inspection.config import LocalizationConfig
-from pad_inspection.datatypes import Camera, PoseEstimate, PoseStatus, Rigid3
+from pad_inspection.datatypes import Camera, PoseEstimate, PoseStatus
 from pad_inspection.localization import crops
+from pad_inspection.localization.alignment import bounds_fault, nearest_views, silhouette
 from pad_inspection.localization.features import create_extractor
 from pad_inspection.localization.matching import create_matcher, mutual_neighbors
 from pad_inspection.localization.pnp import Pose, solve_pnp
@@ -24,14 +26,13 @@ from pad_inspection.localization.reference import NO_POINT, ReferenceModel
 from pad_inspection.localization.retrieval import Retrieved, VoteRetrieval, best_views
 from pad_inspection.localization.threads import torch_threads
 
-# The background stays visible so far around the mask: silhouettes carry keypoints too.
-_MASK_MARGIN_PX = 3
+# The background stays visible so far around the mask, px of the crop: masks miss thin parts, and a
+# white edge that runs through the object is worse than some background.
+_MASK_MARGIN_PX = 12
 # A smaller object (px of the image) has nothing to match.
 _MIN_AREA_PX = 64
 # Best keypoints of a view that vote in retrieval.
 _VOTING_KEYPOINTS = 300
-# The object may appear smaller or larger than in any reference view by this factor.
-_SIZE_SLACK = 4.0
 # Poses of which one is turned by less, and moved on the picture by less, are the same.
 _SAME_ANGLE_DEG = 10.0
 _SAME_SHIFT = 0.15
@@ -39,9 +40,11 @@ _SAME_SHIFT = 0.15
 _MIN_START_INLIERS = 6
 # ... and this share of the inliers of the best one to be worth verifying.
 _RIVAL_SHARE = 0.35
-# Views that an aligned crop is matched with, and largest difference of their turn.
+# Views that an aligned crop is matched with.
 _ALIGNED_VIEWS = 5
-_ALIGNED_TURN_DEG = 35.0
+# With fewer inliers, or fewer of all matches, the mask is doubted and the whole image is tried.
+_CONVINCING_INLIERS = 100
+_CONVINCING_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class _Correspondences:
         if not parts:
             return cls(np.zeros((0, 2)), np.zeros((0, 3)))
         return cls(
-            np.concatenate([p.points2d for p in parts]), np.concatenate([p.points3d for p in parts])
+            np.concatenate([p.points2d for p in parts]),
+            np.concatenate([p.points3d for p in parts]),
         )
 
     def __len__(self) -> int:
@@ -83,9 +87,7 @@ class Localizer:
         timings_ms: milliseconds of each stage of the latest call.
     """
 
-    def __init__(
-        self, reference: ReferenceModel, config: LocalizationConfig, device: str = 'cpu'
-    ):
+    def __init__(self, reference: ReferenceModel, config: LocalizationConfig, device: str = 'cpu'):
         """Load the networks and stack the reference descriptors.
 
         Args:
@@ -149,38 +151,41 @@ class Localizer:
                     f'{int(mask.sum())} px of the image are object, wanted {_MIN_AREA_PX}',
                 )
             ]
+        hypotheses, failure = self._attempt(image, mask, camera, clock)
+        if mask is not None and not _convincing(hypotheses):
+            unmasked, _ = self._attempt(image, None, camera, clock)
+            hypotheses = hypotheses + unmasked
+        return self._judged(hypotheses, camera) or [failure]
+
+    def _attempt(
+        self, image: np.ndarray, mask: np.ndarray | None, camera: Camera, clock: _Clock
+    ) -> tuple[list[_Hypothesis], PoseEstimate]:
+        """Hypotheses from the masked part of an image, and what to say if none holds."""
         turned = self._turned_crops(image, mask)
         clock.stop('crop')
         features = [self._extractor.extract(crop) for crop in turned]
         clock.stop('extract')
+        wanted = self._config.min_inliers
         count = max(len(f.keypoints) for f in features)
-        if count < self._config.min_inliers:
-            return [
-                _failure(
-                    PoseStatus.TOO_FEW_MATCHES,
-                    f'{count} keypoints on the object, wanted {self._config.min_inliers}: it is '
-                    'blurred, without texture, or badly lit',
-                )
-            ]
+        if count < wanted:
+            message = (
+                f'{count} keypoints on the object, wanted {wanted}: it is blurred, without '
+                'texture, or badly lit'
+            )
+            return [], _failure(PoseStatus.TOO_FEW_MATCHES, message)
         votes = np.stack([self._retrieval.votes(f) for f in features])
         retrieved = best_views(votes, self._config.num_retrieved)
         clock.stop('retrieve')
         found = self._lift(turned, features, retrieved)
         clock.stop('match')
-        if len(found) < self._config.min_inliers:
-            return [
-                _failure(
-                    PoseStatus.TOO_FEW_MATCHES,
-                    f'{len(found)} matches with the reference views, wanted '
-                    f'{self._config.min_inliers}',
-                    found,
-                )
-            ]
+        if len(found) < wanted:
+            message = f'{len(found)} matches with the reference views, wanted {wanted}'
+            return [], _failure(PoseStatus.TOO_FEW_MATCHES, message, found)
         hypotheses = self._hypotheses(found, camera)
         clock.stop('pnp')
         hypotheses = [self._aligned(image, mask, camera, h) for h in hypotheses]
         clock.stop('align')
-        return self._judged(hypotheses, found, camera)
+        return hypotheses, self._rejection(hypotheses, found, camera)
 
     def _turned_crops(self, image: np.ndarray, mask: np.ndarray | None) -> list[crops.Crop]:
         """Crops around the object, one for each in-plane turn."""
@@ -189,13 +194,17 @@ class Localizer:
             square, near = (width / 2, height / 2, float(max(width, height))), None
         else:
             square = crops.square_around(mask)
-            near = images.dilate(mask, _MASK_MARGIN_PX)
+            near = images.dilate(mask, self._margin_px(square[2]))
         white = crops.whiten(image, near)
         count = 1 if self._extractor.stands_turns else self._config.num_rotations
         frames = [
             crops.frame_of(square, self._config.crop_px, 360.0 * i / count) for i in range(count)
         ]
         return [crops.cut(white, near, frame) for frame in frames]
+
+    def _margin_px(self, side_px: float) -> int:
+        """Margin around the mask in px of the image, for a crop of ``side_px`` of the image."""
+        return max(2, round(_MASK_MARGIN_PX * side_px / self._config.crop_px))
 
     def _lift(self, turned, features, retrieved: list[Retrieved]) -> _Correspondences:
         """Matches of crops with reference views, as 2D-3D correspondences."""
@@ -248,11 +257,12 @@ class Localizer:
     def _aligned(self, image, mask, camera: Camera, hypothesis: _Hypothesis) -> _Hypothesis:
         """The hypothesis after matching a crop cut like its nearest views; as it was if worse."""
         pose = hypothesis.pose.cam_from_object
-        if _bounds_fault(pose, camera, self._reference):
+        if bounds_fault(pose, camera, self._reference):
             return hypothesis
-        views, frame = self._nearest_views(pose, camera)
-        silhouette = self._silhouette(pose, camera)
-        near = silhouette if mask is None else silhouette | images.dilate(mask, _MASK_MARGIN_PX)
+        views, frame = nearest_views(self._reference, pose, camera, _ALIGNED_VIEWS)
+        near = silhouette(self._reference, pose, camera)
+        if mask is not None:
+            near |= images.dilate(mask, self._margin_px(frame.scale * frame.size_px))
         crop = crops.cut(crops.whiten(image, near), near, frame)
         features = self._extractor.extract(crop)
         found = self._lift([crop], [features], [Retrieved(0, view, 0) for view in views])
@@ -261,67 +271,33 @@ class Localizer:
             return hypothesis
         return _Hypothesis(better, found)
 
-    def _nearest_views(
-        self, pose: Rigid3, camera: Camera
-    ) -> tuple[list[int], crops.CropFrame]:
-        """Reference views from about the direction of a pose, and the crop that looks like them."""
-        reference = self._reference
-        ray = geometry.camera_center(pose) - reference.center
-        order = np.argsort(-(reference.directions @ (ray / np.linalg.norm(ray))), kind='stable')
-        nearest = int(order[0])
-        turns = [_turn_deg(pose, reference.cam_from_object(int(v))) for v in order]
-        views = [
-            int(view)
-            for view, turn in zip(order, turns)
-            if abs((turn - turns[0] + 180) % 360 - 180) < _ALIGNED_TURN_DEG
-        ][:_ALIGNED_VIEWS]
-        ids = reference.points_of(nearest)
-        points = reference.points[ids[ids != NO_POINT]].astype(np.float64)
-        pixels = geometry.project_object(camera, pose, points)
-        own = reference.frame(nearest).to_crop(
-            geometry.project_object(
-                reference.camera(nearest), reference.cam_from_object(nearest), points
-            )
-        )
-        return views, crops.CropFrame(_similarity(own, pixels), self._config.crop_px)
-
-    def _silhouette(self, pose: Rigid3, camera: Camera) -> np.ndarray:
-        """Roughly where the object is at a pose, bool (H, W): its points, grown together."""
-        pixels = geometry.project_object(camera, pose, self._reference.points)
-        inside = (pixels >= 0).all(axis=1) & (pixels < [camera.width, camera.height]).all(axis=1)
-        mask = np.zeros((camera.height, camera.width), bool)
-        x, y = pixels[inside].astype(int).T
-        mask[y, x] = True
-        distance = np.linalg.norm(geometry.transform(pose, self._reference.center[None])[0])
-        size_px = 2 * self._reference.radius / distance * camera.K[0, 0]
-        return images.dilate(mask, int(np.clip(0.04 * size_px, 2, 40)))
-
-    def _judged(
+    def _rejection(
         self, hypotheses: list[_Hypothesis], found: _Correspondences, camera: Camera
-    ) -> list[PoseEstimate]:
-        """Estimates of the hypotheses that hold, best first; else why none does."""
-        hypotheses = sorted(hypotheses, key=lambda h: -h.pose.num_inliers)
-        fewest = self._config.min_inliers
+    ) -> PoseEstimate:
+        """Why the best hypothesis does not hold, for the case that none does."""
+        message = f'no pose agrees with the {len(found)} matches'
         if hypotheses:
-            fewest = max(fewest, int(_RIVAL_SHARE * hypotheses[0].pose.num_inliers))
+            best = max(hypotheses, key=lambda h: h.pose.num_inliers)
+            found, count = best.correspondences, best.pose.num_inliers
+            message = bounds_fault(best.pose.cam_from_object, camera, self._reference) or (
+                f'{count} of {len(found)} matches agree with the best pose, wanted '
+                f'{self._config.min_inliers}'
+            )
+        return _failure(PoseStatus.POSE_REJECTED, message, found)
+
+    def _judged(self, hypotheses: list[_Hypothesis], camera: Camera) -> list[PoseEstimate]:
+        """Estimates of the different hypotheses that hold, best first."""
         kept: list[_Hypothesis] = []
-        fault = f'no pose agrees with the {len(found)} matches'
-        status = PoseStatus.POSE_REJECTED
-        for hypothesis in hypotheses:
+        fewest = self._config.min_inliers
+        for hypothesis in sorted(hypotheses, key=lambda h: -h.pose.num_inliers):
             pose = hypothesis.pose
             if pose.num_inliers < fewest:
-                reason = (
-                    f'{pose.num_inliers} of {len(hypothesis.correspondences)} matches agree with '
-                    f'the best pose, wanted {fewest}'
-                )
-            else:
-                reason = _bounds_fault(pose.cam_from_object, camera, self._reference)
-            if reason:
-                fault = reason if hypothesis is hypotheses[0] else fault
-            elif not any(self._same(pose, other.pose) for other in kept):
+                break
+            if bounds_fault(pose.cam_from_object, camera, self._reference):
+                continue
+            if not any(self._same(pose, other.pose) for other in kept):
                 kept.append(hypothesis)
-        if not kept:
-            return [_failure(status, fault, found)]
+                fewest = max(fewest, int(_RIVAL_SHARE * kept[0].pose.num_inliers))
         return [
             PoseEstimate(
                 PoseStatus.LOCALIZED,
@@ -332,7 +308,7 @@ class Localizer:
                 h.pose.rms_px,
                 covariance=h.pose.covariance,
             )
-            for h in kept
+            for h in kept[: self._config.max_hypotheses]
         ]
 
     def _same(self, first: Pose, second: Pose) -> bool:
@@ -361,6 +337,17 @@ class _Clock:
         self._last = now
 
 
+def _convincing(hypotheses: list[_Hypothesis]) -> bool:
+    """Whether the best hypothesis rests on so many matches that the mask need not be doubted."""
+    if not hypotheses:
+        return False
+    best = max(hypotheses, key=lambda h: h.pose.num_inliers)
+    count = best.pose.num_inliers
+    return count >= _CONVINCING_INLIERS and (
+        count >= _CONVINCING_SHARE * len(best.correspondences)
+    )
+
+
 def _failure(
     status: PoseStatus, message: str, found: _Correspondences | None = None
 ) -> PoseEstimate:
@@ -385,45 +372,3 @@ def _check_query(image: np.ndarray, probability: np.ndarray | None, camera: Came
         raise ValueError(f'object probability has shape {probability.shape}, wanted {wanted}')
     if np.any(camera.distortion):
         raise ValueError('the query camera has distortion: rectify the image first')
-
-
-def _turn_deg(pose: Rigid3, view_pose: Rigid3) -> float:
-    """In-plane turn of the picture at ``pose`` against that of a reference view."""
-    relative = pose.rotation @ view_pose.rotation.T
-    return float(
-        np.degrees(
-            np.arctan2(relative[1, 0] - relative[0, 1], relative[0, 0] + relative[1, 1])
-        )
-    )
-
-
-def _similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Turn, scale and shift (2, 3) that take points (N, 2) best to others, by least squares.
-
-    Source: Umeyama, IEEE TPAMI 1991, in the plane as complex numbers.
-    """
-    a, b = source @ [1, 1j], target @ [1, 1j]
-    middle_a, middle_b = a.mean(), b.mean()
-    factor = np.vdot(a - middle_a, b - middle_b) / np.vdot(a - middle_a, a - middle_a)
-    shift = middle_b - factor * middle_a
-    return np.array(
-        [[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]]
-    )
-
-
-def _bounds_fault(pose: Rigid3, camera: Camera, reference: ReferenceModel) -> str:
-    """What is impossible about a pose; '' when nothing."""
-    center = geometry.transform(pose, reference.center[None])[0]
-    if center[2] <= reference.radius:
-        return 'the pose puts the object behind the camera or around it'
-    apparent = reference.radius / np.linalg.norm(center)
-    smallest, largest = reference.apparent_radius
-    if not smallest / _SIZE_SLACK < apparent < largest * _SIZE_SLACK:
-        return (
-            f'the pose puts the object at {np.linalg.norm(center):.3g} m, the reference views saw '
-            f'it from {reference.radius / largest:.3g} to {reference.radius / smallest:.3g} m'
-        )
-    x, y = geometry.project(camera, center[None])[0]
-    if not (0 <= x < camera.width and 0 <= y < camera.height):
-        return f'the pose puts the middle of the object outside of the image, at ({x:.0f}, {y:.0f})'
-    return ''

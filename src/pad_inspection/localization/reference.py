@@ -89,13 +89,17 @@ class ReferenceModel:
         for name, shape in wanted.items():
             array = np.asarray(getattr(self, name), _ARRAYS[name])
             if array.shape != shape:
-                raise ValueError(f'reference model: {name} has shape {array.shape}, wanted {shape}')
+                raise ValueError(
+                    f'reference model: {name} has shape {array.shape}, wanted {shape}'
+                )
             object.__setattr__(self, name, array)
         if views < 1 or len(self.points) < 1:
             raise ValueError(f'reference model of {views} views and {len(self.points)} points')
         if np.any(self.counts < 0):
             raise ValueError('reference model: a view has a negative number of keypoints')
-        if total and not (NO_POINT <= self.point_ids.min() and self.point_ids.max() < len(self.points)):
+        if total and not (
+            NO_POINT <= self.point_ids.min() and self.point_ids.max() < len(self.points)
+        ):
             raise ValueError('reference model: a keypoint names a point that there is not')
         for name in ('intrinsics', 'poses', 'frames', 'keypoints', 'descriptors', 'points'):
             if not np.isfinite(getattr(self, name)).all():

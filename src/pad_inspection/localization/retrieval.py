@@ -76,5 +76,7 @@ def best_views(votes: np.ndarray, count: int) -> list[Retrieved]:
     order = np.argsort(-votes, axis=None, kind='stable')[:count]
     turns, views = np.unravel_index(order, votes.shape)
     return [
-        Retrieved(int(t), int(v), int(votes[t, v])) for t, v in zip(turns, views) if votes[t, v] > 0
+        Retrieved(int(t), int(v), int(votes[t, v]))
+        for t, v in zip(turns, views)
+        if votes[t, v] > 0
     ]

@@ -92,7 +92,10 @@ class LightGlue:
 
         with torch.inference_mode():
             result = self._network(
-                {'image0': side(keypoints0, descriptors0), 'image1': side(keypoints1, descriptors1)}
+                {
+                    'image0': side(keypoints0, descriptors0),
+                    'image1': side(keypoints1, descriptors1),
+                }
             )
         return result['matches'][0].cpu().numpy(), result['scores'][0].cpu().numpy()
 

@@ -143,7 +143,7 @@ def _sampling_grid(pixels, width: int, height: int):
 
 
 def _subpixel_offsets(heat, pixels):
-    """Offsets (N, 2) of the peak of a parabola through the logarithm of each maximum's neighbours."""
+    """Offsets (N, 2) of the peak of a parabola through the logarithms around each maximum."""
     import torch
 
     log_heat = heat.clamp_min(1e-8).log()

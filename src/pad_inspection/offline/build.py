@@ -96,14 +96,13 @@ def build_bundle(
     """
     import shutil
 
-    from pad_inspection.offline.build_model import map_views
-    from pad_inspection.offline.fit_gaussians import fit_gaussians
-    from pad_inspection.rendering.gaussians import write_ply
-
     from pad_inspection import __version__
     from pad_inspection.bundle import writing_bundle
     from pad_inspection.dataset import class_name, read_training_views, read_validation_images
+    from pad_inspection.offline.build_model import map_views
     from pad_inspection.offline.calibrate import calibrate
+    from pad_inspection.offline.fit_gaussians import fit_gaussians
+    from pad_inspection.rendering.gaussians import write_ply
 
     views = read_training_views(class_dir)
     validation = read_validation_images(class_dir)

@@ -221,9 +221,7 @@ def _verified_matches(first: _View, second: _View, matcher, max_epipolar_px: flo
     """Matches (M, 2) of two views that fit their known geometry, uint32."""
     found = matcher.match(first.features, second.features)
     if len(found):
-        relative = geometry.compose(
-            second.cam_from_object, geometry.invert(first.cam_from_object)
-        )
+        relative = geometry.compose(second.cam_from_object, geometry.invert(first.cam_from_object))
         distance = epipolar_distance(
             first.camera,
             second.camera,

@@ -171,7 +171,7 @@ def _learn(
     scores = np.array([image_score(m, comparison) for m in maps])
     chosen = normal_threshold(scores, decision.max_false_reject_rate)
     pixels = np.concatenate([m[np.isfinite(m)] for m in maps])
-    least_agreement, least_iou, least_inliers = _pose_limits(usable)
+    limits = _pose_limits(usable)
     return Calibration(
         image_threshold=float(chosen.threshold),
         pixel_threshold=float(max(np.quantile(pixels, PIXEL_QUANTILE), 1e-6)),
@@ -182,9 +182,7 @@ def _learn(
         ),
         score_min=float(np.median(pixels)),
         score_max=float(pixels.max()),
-        min_inliers=least_inliers,
-        min_silhouette_iou=least_iou,
-        min_agreement=least_agreement,
+        **limits,
         num_normals=len(scores),
         false_reject_bound=float(chosen.bound),
         wanted_false_reject_rate=decision.max_false_reject_rate,
@@ -269,11 +267,14 @@ def _object_threshold(ratios: np.ndarray, rate: float, views_per_object: int) ->
     return float(max(1.0, limit))
 
 
-def _pose_limits(usable: list[_Sample]) -> tuple[float, float, int]:
-    """Least agreement, silhouette IoU and inliers of the good poses, relaxed."""
-    keep = 1 - POSE_LIMIT_SLACK
-    agreement = min(s.seen.agreement for s in usable) - POSE_LIMIT_SLACK
+def _pose_limits(usable: list[_Sample]) -> dict[str, float | int]:
+    """Limits on poses from the good ones: relaxed, but for what makes a pose sure."""
+    least = min(s.seen.agreement for s in usable)
     ious = [s.seen.silhouette_iou for s in usable if math.isfinite(s.seen.silhouette_iou)]
-    iou = min(ious, default=0.0) * keep
-    inliers = math.floor(min(s.seen.pose.num_inliers for s in usable) * keep)
-    return float(agreement), float(iou), inliers
+    keep = 1 - POSE_LIMIT_SLACK
+    return {
+        'min_inliers': math.floor(min(s.seen.pose.num_inliers for s in usable) * keep),
+        'min_silhouette_iou': float(min(ious, default=0.0) * keep),
+        'min_agreement': float(least - POSE_LIMIT_SLACK),
+        'sure_agreement': float(least),
+    }

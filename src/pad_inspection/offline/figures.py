@@ -40,7 +40,7 @@ def curve_figure(
         parts.append(
             f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="1.8"/>'
         )
-        parts.append(_legend(index, name, color))
+        parts.append(_legend(index, name, color, _HEIGHT - _BOTTOM - 8 - 14 * (len(curves) - 1)))
     return _svg(parts)
 
 
@@ -84,7 +84,7 @@ def histogram_figure(
                     f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(1.0, slot - 0.5):.1f}" '
                     f'height="{_py(0, 0, top) - y:.1f}" fill="{color}" fill-opacity=".8"/>'
                 )
-        parts.append(_legend(index, name, color))
+        parts.append(_legend(index, name, color, _TOP + 14))
     for name, value in marks:
         x = _px(value, low, high)
         parts.append(
@@ -120,7 +120,7 @@ def _ticks(low: float, high: float) -> list[float]:
     while (high - low) / step > 6:
         step *= 2 if round(step / 10 ** np.floor(np.log10(step))) != 2 else 2.5
     first = np.ceil(low / step - 1e-9)
-    return [float(step * k) for k in np.arange(first, np.floor(high / step + 1e-9) + 1)]
+    return [float(step * k) + 0.0 for k in np.arange(first, np.floor(high / step + 1e-9) + 1)]
 
 
 def _frame(
@@ -157,10 +157,12 @@ def _frame(
     return ''.join(parts)
 
 
-def _legend(index: int, name: str, color: str) -> str:
-    """One line of the legend."""
-    x, y = _WIDTH - _RIGHT - 8, _TOP + 14 + 14 * index
-    return f'<text x="{x}" y="{y}" class="legend" fill="{color}">{escape(name)}</text>'
+def _legend(index: int, name: str, color: str, y: float) -> str:
+    """One line of the legend; its first line is at y."""
+    return (
+        f'<text x="{_WIDTH - _RIGHT - 8}" y="{y + 14 * index}" class="end" '
+        f'style="fill:{color}">{escape(name)}</text>'
+    )
 
 
 def _clip_curve(x: np.ndarray, y: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:

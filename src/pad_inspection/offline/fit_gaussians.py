@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ _HULL_POINTS = 6000
 _LEAST_VIEWS = 4
 # Shares of the steps: first densification, and where spherical harmonics gain a degree.
 _DENSIFY_FROM = 0.04
-_SH_STEP = 0.15
+_SH_STEP = 0.1
 # Limits in units of the object's radius.
 _SPLIT_ABOVE = 0.01
 _LARGEST_SCALE = 0.3
@@ -275,9 +274,7 @@ class _Fit:
         text = ''
         while self._step < total:
             if self._step % report_steps == 0:
-                quality = measure_quality(
-                    self.gaussians(), held[:4], device=self._renderer.device
-                )
+                quality = measure_quality(self.gaussians(), held[:4], device=self._renderer.device)
                 text = f'{len(self._parameters)} Gaussians, {quality["psnr_object"]:.1f} dB'
             if self._step % 25 == 0:
                 progress(self._step / total, text)

@@ -35,8 +35,8 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .panel { margin: 6px 0 14px; } .panel img { display: block; }
 .note { color: #666; }
 svg text { font: 11px system-ui, sans-serif; fill: #333; text-anchor: middle; }
-svg .title { font-weight: 600; font-size: 12px; } svg .end, svg .legend { text-anchor: end; }
-svg .legend { fill: inherit; } svg .small { font-size: 10px; text-anchor: start; }
+svg .title { font-weight: 600; font-size: 12px; } svg .end { text-anchor: end; }
+svg .small { font-size: 10px; text-anchor: start; }
 svg .grid { stroke: #e4e4e4; }
 """
 _METRIC_NAMES = {

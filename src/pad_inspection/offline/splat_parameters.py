@@ -26,7 +26,7 @@ LEARNING_RATES = {
     'quats': 2e-3,
     'opacities': 4e-2,
     'sh0': 4e-3,
-    'shN': 4e-4,
+    'shN': 7e-4,
 }
 
 

@@ -1,11 +1,11 @@
 """Align a pose with a picture photometrically, and say how well the model explains the picture.
 
 Levenberg-Marquardt on the difference of the rendered and the real picture inside the rendered
-silhouette. Rendered depth says how each pixel moves with the pose, so that a step costs one render.
-The light of the line is not that of the training pictures, so local means are taken out and each
-channel has its own gain; a defect must not pull the pose, so differences are weighted robustly.
-The pose turns about the object's centre: about the camera, turning and shifting would be nearly
-the same motion.
+silhouette. Rendered depth says how each pixel moves with the pose, so that a step costs one
+render. The light of the line is not that of the training pictures, so local means are taken out
+and each channel has its own gain; a defect must not pull the pose, so differences are weighted
+robustly. The pose turns about the object's centre: about the camera, turning and shifting would be
+nearly the same motion.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pad_inspection import images
 from pad_inspection.config import RefinementConfig
 from pad_inspection.datatypes import Camera, Rigid3
 from pad_inspection.geometry import (
@@ -28,6 +29,8 @@ from pad_inspection.rendering.renderer import SplatScene
 # Pixels that are hardly covered say more of the background than of the object.
 _SOLID_ALPHA = 0.9
 _CROP_MARGIN_PX = 8
+# The silhouettes are compared up to this share of the object's size away from the drawn one.
+_NEAR_SHARE = 0.2
 _LEAST_PIXELS = 100
 # Side of the window whose mean is subtracted.
 _DETAIL_PX = 25
@@ -213,15 +216,15 @@ def _solid(alpha: np.ndarray) -> np.ndarray:
 
 
 def _match_light(color: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Gain and offset (3, 2) of each channel that take colour to target (M, 3), weight (M, 3)."""
-    total = np.maximum(weight.sum(axis=0), 1e-6)
-    mean_c, mean_t = (weight * color).sum(axis=0) / total, (weight * target).sum(axis=0) / total
-    dc, dt = color - mean_c, target - mean_t
-    variance = (weight * dc * dc).sum(axis=0) / total
-    covariance = (weight * dc * dt).sum(axis=0) / total
+    """Gain and offset (2, 3) of each channel that take colour to target (3, M), weight (3, M)."""
+    total = np.maximum(weight.sum(axis=1), 1e-6)
+    mean_c = (weight * color).sum(axis=1) / total
+    mean_t = (weight * target).sum(axis=1) / total
+    variance = (weight * color * color).sum(axis=1) / total - mean_c**2
+    covariance = (weight * color * target).sum(axis=1) / total - mean_c * mean_t
     # a plain surface says nothing about the gain: it is drawn to 1
     gain = np.clip((covariance + 1e-4) / (variance + 1e-4), 0.2, 5.0)
-    return np.stack([gain, mean_t - gain * mean_c], axis=1)
+    return np.stack([gain, mean_t - gain * mean_c])
 
 
 def _details(picture: np.ndarray, solid: np.ndarray) -> np.ndarray:
@@ -252,23 +255,20 @@ class _Match:
         picked, wanted = self._at(drawn), self._at(target)
         self.robust = np.ones_like(picked)
         self.scale = _LEAST_SCALE
-        self.values = picked - wanted
         gain = np.ones(3, np.float32)
-        for _ in range(3 if len(picked) else 0):
-            gain = _match_light(picked, wanted, self.robust)[:, 0]
-            self.values = picked * gain - wanted
+        for _ in range(3 if len(self) else 0):
+            gain = _match_light(picked, wanted, self.robust)[0].astype(np.float32)
+            self.values = picked * gain[:, None] - wanted
             # Geman-McClure with a scale from the median: large differences count for nothing
             self.scale = max(1.4826 * float(np.median(np.abs(self.values))), _LEAST_SCALE)
             self.robust = 1 / (1 + (self.values / (2 * self.scale)) ** 2) ** 2
         # Mean slope of both pictures: steps converge at second order (Benhimane & Malis 2004,
         # Real-time image-based tracking of planes using efficient second-order minimization)
-        mean = 0.5 * (drawn * gain.astype(np.float32) + target)
-        self._slope_x = self._at(cv2.Scharr(mean, cv2.CV_32F, 1, 0)) / 32
-        self._slope_y = self._at(cv2.Scharr(mean, cv2.CV_32F, 0, 1)) / 32
+        self._mean = 0.5 * (drawn * gain + target)
 
     def _at(self, picture: np.ndarray) -> np.ndarray:
-        """Values (M, 3) at the chosen pixels."""
-        return picture[self._rows, self._columns]
+        """Values (3, M) at the chosen pixels."""
+        return np.ascontiguousarray(picture[self._rows, self._columns].T)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -278,29 +278,42 @@ class _Match:
         squared = (self.values / (2 * scale)) ** 2
         return float((squared / (1 + squared)).mean())
 
-    def jacobian(self, unit: np.ndarray) -> np.ndarray:
-        """Derivative (M, 3, 6) of the differences by motion in units of ``unit``.
-
-        A surface point moves with the object and takes its colour along, so that a pixel changes
-        by minus the picture's slope times the motion of the point it shows.
-        """
+    def _flow(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How the points that the pixels show move in x and y, (M, 6) px per ``unit`` each."""
         K = self._camera.K
-        z = self._depth.astype(np.float64)
-        x = (self._columns + 0.5 - K[0, 2]) * z / K[0, 0]
-        y = (self._rows + 0.5 - K[1, 2]) * z / K[1, 1]
-        middle = self._pose.rotation @ self._center + self._pose.translation
+        z = self._depth
+        x = ((self._columns + 0.5 - K[0, 2]) / K[0, 0]).astype(np.float32) * z
+        y = ((self._rows + 0.5 - K[1, 2]) / K[1, 1]).astype(np.float32) * z
+        middle = (self._pose.rotation @ self._center + self._pose.translation).astype(np.float32)
         rx, ry, rz = x - middle[0], y - middle[1], z - middle[2]
         zero, reach = np.zeros_like(z), np.full_like(z, np.linalg.norm(middle))
         # motion of the point by turning about the centre, then by shifting
-        dx = np.stack([zero, rz, -ry, reach, zero, zero], axis=1) * unit
-        dy = np.stack([-rz, zero, rx, zero, reach, zero], axis=1) * unit
-        dz = np.stack([ry, -rx, zero, zero, zero, reach], axis=1) * unit
-        du = K[0, 0] / z[:, None] * (dx - (x / z)[:, None] * dz)
-        dv = K[1, 1] / z[:, None] * (dy - (y / z)[:, None] * dz)
-        return -(
-            self._slope_x[..., None] * du[:, None].astype(np.float32)
-            + self._slope_y[..., None] * dv[:, None].astype(np.float32)
-        )
+        dx = np.stack([zero, rz, -ry, reach, zero, zero])
+        dy = np.stack([-rz, zero, rx, zero, reach, zero])
+        dz = np.stack([ry, -rx, zero, zero, zero, reach])
+        scale = unit.astype(np.float32)[:, None]
+        du = np.float32(K[0, 0]) / z * (dx - x / z * dz) * scale
+        dv = np.float32(K[1, 1]) / z * (dy - y / z * dz) * scale
+        return du.T, dv.T
+
+    def normal_equations(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Matrix (6, 6) and gradient (6,) of the weighted squares by motion in ``unit``.
+
+        A surface point moves with the object and takes its colour along, so that a pixel changes
+        by minus the picture's slope times the motion of the point that it shows.
+        """
+        slope_x = self._at(cv2.Scharr(self._mean, cv2.CV_32F, 1, 0, scale=1 / 32))
+        slope_y = self._at(cv2.Scharr(self._mean, cv2.CV_32F, 0, 1, scale=1 / 32))
+        du, dv = self._flow(unit)
+        weighted_x, weighted_y = self.robust * slope_x, self.robust * slope_y
+        xx = (weighted_x * slope_x).sum(axis=0)[:, None]
+        xy = (weighted_x * slope_y).sum(axis=0)[:, None]
+        yy = (weighted_y * slope_y).sum(axis=0)[:, None]
+        matrix = du.T @ (xx * du + xy * dv) + dv.T @ (xy * du + yy * dv)
+        pull_x = (weighted_x * self.values).sum(axis=0)
+        pull_y = (weighted_y * self.values).sum(axis=0)
+        gradient = -(du.T @ pull_x + dv.T @ pull_y)
+        return matrix.astype(np.float64), gradient.astype(np.float64)
 
 
 def _align(
@@ -318,11 +331,9 @@ def _align(
         if len(now) < _LEAST_PIXELS or damping > _MAX_DAMPING:
             return pose, taken
         if system is None:
-            jacobian = now.jacobian(unit).reshape(-1, 6)
-            weighted = jacobian * now.robust.reshape(-1, 1)
-            system = weighted.T @ jacobian, weighted.T @ now.values.ravel()
-        hessian, gradient = (part.astype(np.float64) for part in system)
-        damped = hessian + np.diag(damping * np.diag(hessian) + 1e-9)
+            system = now.normal_equations(unit)
+        matrix, gradient = system
+        damped = matrix + np.diag(damping * np.diag(matrix) + 1e-9)
         motion = -np.linalg.solve(damped, gradient)
         motion *= min(1.0, _TRUST_PX / max(float(np.abs(motion).max()), 1e-9))
         candidate = _moved(pose, scene.center, motion * unit)
@@ -350,7 +361,9 @@ def _explain(
     iou = float('nan')
     if object_probability is not None:
         drawn = alpha > _SEGMENT_THRESHOLD
-        segmented = object_probability > _SEGMENT_THRESHOLD
+        # a segmentation that runs on along a rail or a groove says nothing against the pose
+        near = images.dilate(drawn, round(_NEAR_SHARE * np.sqrt(drawn.sum())))
+        segmented = (object_probability > _SEGMENT_THRESHOLD) & near
         iou = float((drawn & segmented).sum() / max(int((drawn | segmented).sum()), 1))
     inside = _solid(alpha)
     if inside.sum() < _LEAST_PIXELS // 4:
@@ -364,12 +377,13 @@ def _correlation(drawn: np.ndarray, target: np.ndarray) -> float:
     All channels are taken together, each about its own mean, so that plain grey parts are
     compared as well as coloured ones.
     """
-    kept = np.ones(len(drawn), bool)
+    drawn, target = drawn.T.copy(), target.T.copy()
+    kept = np.ones(drawn.shape[1], bool)
     for _ in range(2):
-        light = _match_light(drawn[kept], target[kept], np.ones_like(drawn[kept]))
-        error = np.abs(drawn * light[:, 0] + light[:, 1] - target).sum(axis=1)
+        gain, offset = _match_light(drawn[:, kept], target[:, kept], np.ones((3, kept.sum())))
+        error = np.abs(drawn * gain[:, None] + offset[:, None] - target).sum(axis=0)
         kept = error <= np.quantile(error, 0.9)
-    a = drawn[kept] - drawn[kept].mean(axis=0)
-    b = target[kept] - target[kept].mean(axis=0)
+    a = drawn[:, kept] - drawn[:, kept].mean(axis=1, keepdims=True)
+    b = target[:, kept] - target[:, kept].mean(axis=1, keepdims=True)
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum() / norm) if norm > 1e-9 else 0.0

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`pad demo`."""
-    from pad_inspection.ros.graph import require_ros
+    from pad_inspection.ros.graph import NodeDiedError, require_ros
 
     require_ros()
     if arguments.fast:
@@ -62,13 +63,19 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         bundle = arguments.out / 'bundle'
         _build(arguments.data, bundle, arguments.iterations)
-    report = run_demo_graph(
-        bundle,
-        arguments.data,
-        arguments.out,
-        limit=arguments.limit,
-        domain_id=arguments.domain_id,
-    )
+    try:
+        report = run_demo_graph(
+            bundle,
+            arguments.data,
+            arguments.out,
+            limit=arguments.limit,
+            domain_id=arguments.domain_id,
+        )
+    except (NodeDiedError, TimeoutError) as error:
+        print(f'pad demo: {error}', file=sys.stderr)
+        return 1
+    if not report.complete:
+        print('pad demo: results or signals were lost, see log/', file=sys.stderr)
     return 0 if report.complete else 1
 
 

@@ -13,8 +13,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -244,11 +246,16 @@ class NodeGraph:
         return '\n'.join(f'  {line}' for line in text.splitlines()[-_LOG_LINES:])
 
     def stop(self) -> dict[str, int]:
-        """End all nodes: SIGINT, then SIGTERM, then SIGKILL.
+        """End all nodes: SIGINT, then SIGTERM, then SIGKILL; a second Ctrl-C changes nothing.
 
         Returns:
             Exit code of each node.
         """
+        with _ignoring_interrupts():
+            return self._stop()
+
+    def _stop(self) -> dict[str, int]:
+        """See stop."""
         running = [p for p in self._processes.values() if p.poll() is None]
         for number, patience in (
             (signal.SIGINT, _INTERRUPT_S),
@@ -270,6 +277,19 @@ class NodeGraph:
 
     def _log_path(self, name: str) -> Path:
         return self._log_dir / f'{re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")}.log'
+
+
+@contextmanager
+def _ignoring_interrupts():
+    """Ignore Ctrl-C meanwhile; only the main thread may change that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _signal_group(process: subprocess.Popen, number: int) -> None:

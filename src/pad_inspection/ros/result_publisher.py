@@ -138,10 +138,11 @@ class ResultPublisher:
 
 
 def _color_limits(info) -> dict[str, float]:
-    """Scores that map to no colour and to the strongest: the normal range, and twice it."""
+    """Scores that map to no colour and to the strongest: what normal pictures have, and twice."""
     if info is None or not info.score_max > info.score_min:
         return {}
-    return {'score_low': info.score_min, 'score_high': 2 * info.score_max - info.score_min}
+    low = 0.5 * (info.score_min + info.score_max)
+    return {'score_low': low, 'score_high': 2 * info.score_max}
 
 
 def _markers(inspection: Inspection, header: Header) -> MarkerArray:

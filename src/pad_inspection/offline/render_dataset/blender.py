@@ -157,6 +157,8 @@ class BlenderRenderer:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                # an interrupt from the terminal is for us: the picture in work is finished
+                start_new_session=True,
             )
 
 

@@ -90,6 +90,9 @@ def render_missing(
                     else:
                         failures.successes += 1
                     progress.step(f'{item.product.name} {shot.path.name}')
+        except BaseException:
+            stop.set()
+            raise
         finally:
             renderer.close()
 
