@@ -3,13 +3,12 @@
 ros2 launch pad_inspection demo.launch.py bundle:=demo/bundle/coupe class_dir:=demo/data/coupe
 """
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
-
-from launch import LaunchDescription
 
 
 def config_file(name):

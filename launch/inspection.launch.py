@@ -3,12 +3,11 @@
 ros2 launch pad_inspection inspection.launch.py params_file:=line_1.yaml namespace:=line_1
 """
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
-
-from launch import LaunchDescription
 
 
 def config_file(name):

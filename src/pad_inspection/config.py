@@ -59,7 +59,17 @@ class SegmentationConfig(CheckedOptions):
     weights: str = option('', 'file or folder of the network; empty = the installed one')
     threshold: float = option(0.5, 'probability above which a pixel is object', low=0.0, high=1.0)
     input_px: int = option(
-        768, 'side of the square that ISNet sees', unit='px', choices=(512, 640, 768, 1024)
+        1024,
+        'side of the square that ISNet sees',
+        unit='px',
+        choices=(512, 640, 768, 896, 1024),
+    )
+    second_input_px: int = option(
+        512,
+        'ISNet runs a second time at this size and both results are averaged: its mistakes are '
+        'others there; 0 = one run only',
+        unit='px',
+        choices=(0, 512, 640, 768, 896, 1024),
     )
     single_object: bool = option(
         True, 'keep the largest piece only and cut off thin lines that lead away from it'
@@ -96,7 +106,14 @@ class LocalizationConfig(CheckedOptions):
         high=1.0,
     )
     ransac_threshold_px: float = option(4.0, 'PnP inlier distance', unit='px', low=0.1)
-    min_inliers: int = option(15, 'fewer PnP inliers mean: not localised', low=4)
+    min_inliers: int = option(30, 'fewer PnP inliers mean: not localised', low=4)
+    min_spread: int = option(
+        24,
+        'PnP inliers in fewer cells (1/16 of the object wide) mean: not localised; matches on '
+        'another object or on clutter agree in few places only',
+        low=1,
+        high=200,
+    )
     max_hypotheses: int = option(3, 'poses that are verified by rendering', low=1, high=20)
     seed: int = option(0, 'seed of RANSAC', low=0)
 
@@ -107,7 +124,7 @@ class RefinementConfig(CheckedOptions):
 
     max_steps: int = option(40, 'steps at most; 0 = no refinement', low=0, high=1000)
     learning_rate: float = option(0.01, 'first step size, relative to the object size', low=0.0)
-    coarse_factor: int = option(1, 'render at 1/factor of the image for the first half', low=1)
+    coarse_factor: int = option(2, 'render at 1/factor of the image for the first half', low=1)
     min_silhouette_iou: float = option(
         0.7,
         'least overlap of the rendered and the segmented silhouette; calibration may raise it',

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from pad_inspection.background.segmentation import (
+    Average,
     Segmenter,
     create_segmenter,
     keep_main_object,
@@ -66,3 +67,10 @@ def test_create_says_what_is_missing(tmp_path):
         create_segmenter(SegmentationConfig(network='birefnet'))
     with pytest.raises(FileNotFoundError, match='does not exist'):
         create_segmenter(SegmentationConfig(weights=str(tmp_path / 'x.onnx')))
+
+
+def test_the_mean_of_two_networks():
+    low, high = np.full((8, 8), 0.2, np.float32), np.full((8, 8), 0.6, np.float32)
+    mean = Average([Fixed(low), Fixed(high)]).predict(np.zeros((8, 8, 3), np.uint8))
+    np.testing.assert_allclose(mean, 0.4, atol=1e-6)
+    assert mean.dtype == np.float32

@@ -7,17 +7,17 @@ import time
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
-from helpers.small_dataset import SIZE, picture
-from helpers.small_inspector import write_bundle
 from lifecycle_msgs.srv import ChangeState, GetState
+from pad_msgs.msg import ObjectTrigger
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 
+from helpers.small_dataset import SIZE, picture
+from helpers.small_inspector import write_bundle
 from pad_inspection.datatypes import Camera
 from pad_inspection.ros import conversions, interfaces
 from pad_inspection.ros.graph import NodeGraph, NodeSpec, free_domain_id, ros_environment
-from pad_msgs.msg import ObjectTrigger
 
 # Generous: other work may run on the machine. Nothing waits as long when it works.
 PATIENCE_S = 60.0

@@ -4,8 +4,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from helpers.fit_views import RADIUS_M, views_around
 
+from helpers.fit_views import RADIUS_M, views_around
 from pad_inspection.config import FitConfig
 from pad_inspection.offline import fit_gaussians as module
 from pad_inspection.offline.fit_gaussians import FitDivergedError, fit_gaussians, split_holdout
@@ -189,3 +189,12 @@ def test_lengths_come_back_in_metres():
     np.testing.assert_allclose(gaussians.scales, 0.05 * scales.detach().numpy(), rtol=1e-6)
     np.testing.assert_allclose(gaussians.opacities, opacities.detach().numpy())
     np.testing.assert_allclose(np.linalg.norm(gaussians.quats, axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_a_fit_on_the_gpu_is_as_good(views):
+    config = FitConfig(iterations=300, max_gaussians=700, densify_interval=30, sh_degree=1)
+    result = fit_gaussians(views, NO_POINTS, NO_POINTS, config, device='cuda')
+    assert result.quality['psnr_object'] > 24
+    assert result.quality['alpha_iou'] > 0.93

@@ -2,8 +2,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers.splats import random_gaussians
 
+from helpers.splats import random_gaussians
 from pad_inspection.rendering.gaussians import read_ply, write_ply
 
 

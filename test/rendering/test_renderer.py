@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
+
 from helpers import dense_renderer
 from helpers.splats import random_gaussians, test_camera, view
-
 from pad_inspection.datatypes import Camera
 from pad_inspection.geometry import to_matrix
 from pad_inspection.rendering.renderer import SplatScene

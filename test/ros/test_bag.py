@@ -5,12 +5,12 @@ import time
 
 import numpy as np
 import pytest
-from helpers.small_dataset import SIZE, picture, write_dataset
+from pad_msgs.msg import InspectionResultArray
 from rclpy.serialization import deserialize_message
 
+from helpers.small_dataset import SIZE, picture, write_dataset
 from pad_inspection.ros import bag, conversions, interfaces
 from pad_inspection.ros.graph import NodeSpec
-from pad_msgs.msg import InspectionResultArray
 
 CAMERAS = ['camera_0', 'camera_1']
 

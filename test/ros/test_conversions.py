@@ -3,6 +3,7 @@ import array
 import cv2
 import numpy as np
 import pytest
+from pad_msgs.msg import InspectionResult, ObjectPose, RejectSignal
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -18,7 +19,6 @@ from pad_inspection.datatypes import (
     Verdict,
 )
 from pad_inspection.ros import conversions
-from pad_msgs.msg import InspectionResult, ObjectPose, RejectSignal
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)

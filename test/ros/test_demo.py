@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+
 from helpers.ros_line import SMALL
 from helpers.small_dataset import picture, write_dataset
 from helpers.small_inspector import write_bundle
-
 from pad_inspection import images
 from pad_inspection.ros.demo import run_demo_graph
 from pad_inspection.ros.graph import NodeDiedError, free_domain_id, ros_environment

@@ -7,9 +7,9 @@ import sys
 import time
 
 import pytest
+
 from helpers.ros_line import SMALL
 from helpers.small_inspector import write_bundle
-
 from pad_inspection.ros.graph import (
     NodeGraph,
     NodeSpec,

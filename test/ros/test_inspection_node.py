@@ -9,16 +9,16 @@ import time
 import cv2
 import numpy as np
 import pytest
+from pad_msgs.msg import InspectionResult
+from pad_msgs.srv import ReloadModel
+from sensor_msgs.msg import CompressedImage
+
 from helpers.ros_line import camera
 from helpers.small_dataset import SIZE, picture
 from helpers.small_inspector import write_bundle
-from sensor_msgs.msg import CompressedImage
-
 from pad_inspection.ros import conversions, interfaces
 from pad_inspection.ros.graph import NodeDiedError, NodeSpec
 from pad_inspection.ros.model_loading import bundle_path
-from pad_msgs.msg import InspectionResult
-from pad_msgs.srv import ReloadModel
 
 UNDETERMINED, PASS, REJECT = (
     InspectionResult.VERDICT_UNDETERMINED,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from helpers.launch_resolver import resolve
 from helpers.ros_line import SMALL
 from helpers.small_dataset import write_dataset
 from helpers.small_inspector import write_bundle
-
 from pad_inspection.ros import interfaces, parameters
 from pad_inspection.ros.graph import free_domain_id, ros_environment
 

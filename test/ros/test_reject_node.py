@@ -2,10 +2,10 @@
 
 import signal
 
-from helpers.ros_line import Line
-
-from pad_inspection.ros import interfaces
 from pad_msgs.msg import InspectionResult, InspectionResultArray
+
+from helpers.ros_line import Line
+from pad_inspection.ros import interfaces
 
 CAMERAS = ['left', 'right']
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +16,17 @@ class SegmentationNetwork(Protocol):
 
     def predict(self, image: np.ndarray) -> np.ndarray:
         """Probability of object, float32 (H, W) 0..1, of a picture uint8 (H, W, 3)."""
+
+
+class Average:
+    """The mean of several networks."""
+
+    def __init__(self, networks: Sequence[SegmentationNetwork]):
+        self._networks = networks
+
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        """Probability of object, float32 (H, W) 0..1, of a picture uint8 (H, W, 3)."""
+        return np.mean([network.predict(image) for network in self._networks], axis=0)
 
 
 class Segmenter:
@@ -57,7 +69,8 @@ def create_segmenter(config: SegmentationConfig, threads: int = 0) -> Segmenter 
         from pad_inspection.networks.isnet import ISNet
 
         path = weights.user_path('isnet', config.weights)
-        return Segmenter(ISNet(path, config.input_px, threads), config)
+        sizes = dict.fromkeys((config.input_px, config.second_input_px or config.input_px))
+        return Segmenter(Average([ISNet(path, size, threads) for size in sizes]), config)
     from pad_inspection.networks.birefnet import BiRefNet
 
     path = weights.user_path('birefnet', config.weights)

@@ -13,6 +13,8 @@ from pad_inspection.localization.reference import NO_POINT, ReferenceModel
 _SIZE_SLACK = 4.0
 # Largest difference of the turns of views that one crop is matched with.
 _SAME_TURN_DEG = 35.0
+# Cells along the object's size.
+_CELLS = 16
 # Points are grown to a silhouette by this share of the object's size.
 _POINT_GROWTH = 0.04
 
@@ -51,6 +53,13 @@ def nearest_views(
     own = reference.frame(nearest).to_crop(geometry.project_object(view_camera, view_pose, points))
     pixels = geometry.project_object(camera, pose, points)
     return views, CropFrame(similarity(own, pixels), reference.crop_px)
+
+
+def spread(reference: ReferenceModel, pose: Rigid3, camera: Camera, points2d: np.ndarray) -> int:
+    """Number of cells, 1/16 of the object's size at a pose wide, that hold points (M, 2) px."""
+    distance = np.linalg.norm(geometry.transform(pose, reference.center[None])[0])
+    cell_px = 2 * reference.radius / distance * camera.K[0, 0] / _CELLS
+    return len(np.unique(np.floor(points2d / cell_px), axis=0))
 
 
 def silhouette(reference: ReferenceModel, pose: Rigid3, camera: Camera) -> np.ndarray:

@@ -67,7 +67,7 @@ def create_extractor(config: LocalizationConfig, device: str = 'cpu') -> Extract
 
 
 class RootSift:
-    """SIFT of COLMAP with affine shapes; descriptors are L1-normalised square roots.
+    """SIFT of COLMAP with affine shapes; its descriptors are square roots of histograms.
 
     Source: Lowe, IJCV 2004; Arandjelovic and Zisserman, CVPR 2012 (RootSIFT).
     """
@@ -75,6 +75,7 @@ class RootSift:
     def __init__(self):
         import pycolmap
 
+        pycolmap.logging.minloglevel = int(pycolmap.logging.WARNING)
         options = pycolmap.FeatureExtractionOptions()
         options.sift.peak_threshold = 0.003
         options.sift.max_num_features = 8192
@@ -92,10 +93,10 @@ class RootSift:
 
         gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         found, raw = self._extractor.extract_from_uint8_array(np.ascontiguousarray(gray))[:2]
-        shapes = np.asarray(self._to_matrix(found), np.float32).reshape(-1, 6)
-        keypoints = shapes[:, :2]  # COLMAP's first pixel centre is (0.5, 0.5) already
-        descriptors = np.asarray(raw.data, np.float32).reshape(len(keypoints), -1)
-        scales = np.sqrt(np.abs(shapes[:, 2] * shapes[:, 5] - shapes[:, 3] * shapes[:, 4]))
+        shapes = np.asarray(self._to_matrix(found), np.float32)  # x, y, scale, orientation
+        # COLMAP's first pixel centre is (0.5, 0.5) already
+        keypoints, scales = shapes[:, :2], shapes[:, 2]
+        descriptors = np.asarray(raw.data, np.float32)
         length = np.linalg.norm(descriptors, axis=1, keepdims=True)
         descriptors = descriptors / np.maximum(length, 1e-6)
         keep = np.ones(len(keypoints), bool)

@@ -18,7 +18,7 @@ from pad_inspection import geometry, images
 from pad_inspection.config import LocalizationConfig
 from pad_inspection.datatypes import Camera, PoseEstimate, PoseStatus
 from pad_inspection.localization import crops
-from pad_inspection.localization.alignment import bounds_fault, nearest_views, silhouette
+from pad_inspection.localization.alignment import bounds_fault, nearest_views, silhouette, spread
 from pad_inspection.localization.features import create_extractor
 from pad_inspection.localization.matching import create_matcher, mutual_neighbors
 from pad_inspection.localization.pnp import Pose, solve_pnp
@@ -279,9 +279,10 @@ class Localizer:
         if hypotheses:
             best = max(hypotheses, key=lambda h: h.pose.num_inliers)
             found, count = best.correspondences, best.pose.num_inliers
+            places = self._spread(best, camera)
             message = bounds_fault(best.pose.cam_from_object, camera, self._reference) or (
-                f'{count} of {len(found)} matches agree with the best pose, wanted '
-                f'{self._config.min_inliers}'
+                f'{count} of {len(found)} matches, in {places} places, agree with the best pose; '
+                f'wanted {self._config.min_inliers} in {self._config.min_spread} places'
             )
         return _failure(PoseStatus.POSE_REJECTED, message, found)
 
@@ -294,6 +295,8 @@ class Localizer:
             if pose.num_inliers < fewest:
                 break
             if bounds_fault(pose.cam_from_object, camera, self._reference):
+                continue
+            if self._spread(hypothesis, camera) < self._config.min_spread:
                 continue
             if not any(self._same(pose, other.pose) for other in kept):
                 kept.append(hypothesis)
@@ -310,6 +313,12 @@ class Localizer:
             )
             for h in kept[: self._config.max_hypotheses]
         ]
+
+    def _spread(self, hypothesis: _Hypothesis, camera: Camera) -> int:
+        """In how many places of the object the inliers of a hypothesis lie."""
+        pose = hypothesis.pose
+        inliers = hypothesis.correspondences.points2d[pose.inliers]
+        return spread(self._reference, pose.cam_from_object, camera, inliers)
 
     def _same(self, first: Pose, second: Pose) -> bool:
         """Whether two poses differ by less than refinement bridges."""

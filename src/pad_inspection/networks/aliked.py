@@ -14,6 +14,8 @@ DIMENSION = 128
 # Where the mask allows few places, the best of the whole picture would leave too few: take more
 # and choose afterwards.
 _SURPLUS = 2
+# Weaker keypoints are the noise of flat areas.
+_MIN_SCORE = 2e-3
 
 
 class Aliked:
@@ -33,7 +35,7 @@ class Aliked:
         from kornia.feature import ALIKED
 
         path = weights.find_weights('aliked')
-        network = ALIKED('aliked-n16rot', max_num_keypoints=2048, detection_threshold=0.0)
+        network = ALIKED('aliked-n16rot', max_num_keypoints=2048, detection_threshold=_MIN_SCORE)
         state = torch.load(path, map_location='cpu', weights_only=True)
         result = network.load_state_dict(state, strict=False)
         wrong = set(result.missing_keys) - {'dkd.hw_grid'} | set(result.unexpected_keys)
@@ -55,6 +57,8 @@ class Aliked:
         keypoints = found.keypoints.cpu().numpy()
         descriptors = found.descriptors.cpu().numpy()
         scores = found.keypoint_scores.cpu().numpy()
+        strong = scores > _MIN_SCORE
+        keypoints, descriptors, scores = keypoints[strong], descriptors[strong], scores[strong]
         if mask is not None:
             limits = np.array([mask.shape[1], mask.shape[0]]) - 1
             x, y = np.clip(np.rint(keypoints).astype(int), 0, limits).T

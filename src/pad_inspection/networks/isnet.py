@@ -3,7 +3,8 @@
 The weights come as an ONNX file in half precision with a fixed input of 1024 x 1024. No CPU
 kernel works in half precision, and the auxiliary outputs are of no use here: when it is loaded,
 the graph is rewritten to single precision, one output, and another input size. Smaller inputs are
-faster and lose fewer parts of large objects, but take more of the background with them.
+faster and lose fewer parts of large objects, but take more of the background with them; the mean
+of a large and a small one is better than either.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _STRIDE_PX = 64
 class ISNet:
     """The network with its weights; call ``predict``."""
 
-    def __init__(self, path: Path, input_px: int = 768, threads: int = 0):
+    def __init__(self, path: Path, input_px: int = 1024, threads: int = 0):
         """Load the network.
 
         Args:
@@ -45,6 +46,7 @@ class ISNet:
         options.log_severity_level = 3
         # waiting threads must not take the cores from the steps that follow
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+        options.enable_cpu_mem_arena = False  # keeps 0.6 GB less, costs a tenth of the time
         self._session = onnxruntime.InferenceSession(
             _resized_model(path, input_px), options, providers=['CPUExecutionProvider']
         )

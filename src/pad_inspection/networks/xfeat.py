@@ -13,6 +13,8 @@ DIMENSION = 64
 # The network halves its input five times.
 _MULTIPLE = 32
 _DETECTION_THRESHOLD = 0.01
+# Weaker keypoints are the noise of flat areas.
+_MIN_SCORE = 1e-3
 _NMS_RADIUS = 2
 
 
@@ -79,6 +81,7 @@ class XFeat:
             ).reshape(-1)
             # stable: equal scores keep the order of the picture, so that results repeat
             order = torch.sort(scores, descending=True, stable=True).indices[:max_keypoints]
+            order = order[scores[order] > _MIN_SCORE]
             descriptors = functional.grid_sample(
                 functional.normalize(dense, dim=1),
                 grid[:, :, order],

@@ -268,12 +268,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Run `pad evaluate`."""
     from functools import partial
 
-    from pad_inspection.offline.report import write_report
     from tqdm import tqdm
 
     from pad_inspection.config import from_dict, preset_config, to_dict
     from pad_inspection.dataset import class_name, read_test_images
     from pad_inspection.offline.inspect_images import load_inspector
+    from pad_inspection.offline.report import write_report
     from pad_inspection.pipeline import Inspector, bundle_config
 
     if arguments.limit is not None and arguments.limit < 1:

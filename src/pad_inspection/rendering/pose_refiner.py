@@ -36,7 +36,9 @@ _LEAST_PIXELS = 100
 _DETAIL_PX = 25
 # Differences below this are noise of the camera.
 _LEAST_SCALE = 0.01
+# A step shorter than this is the last one; px of the picture that is aligned to.
 _CONVERGED_PX = 0.02
+_COARSE_CONVERGED_PX = 0.1
 # Largest motion in one step, px.
 _TRUST_PX = 4.0
 _START_DAMPING = 1e-3
@@ -324,6 +326,7 @@ def _align(
     if crop is None:
         return pose, 0
     unit = _unit_motion(scene, crop.camera, pose)
+    converged_px = _CONVERGED_PX if factor == 1 else _COARSE_CONVERGED_PX
     damping = _START_DAMPING
     now = _Match(scene, crop, pose)
     system = None
@@ -344,7 +347,7 @@ def _align(
             damping = max(damping / 10, 1e-6)
         else:
             damping *= 10
-        if moved_px < _CONVERGED_PX:
+        if moved_px < converged_px:
             return pose, taken + 1
     return pose, steps
 

@@ -14,13 +14,13 @@ import sys
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point, Pose, PoseWithCovariance, Quaternion
+from pad_msgs.msg import AnomalyRegion, InspectionResult, ModelInfo, ObjectPose
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from pad_inspection import geometry
 from pad_inspection.datatypes import Camera, Inspection, PoseStatus, Reason, Rigid3, Verdict
 from pad_inspection.decision import ViewResult
-from pad_msgs.msg import AnomalyRegion, InspectionResult, ModelInfo, ObjectPose
 
 # Encoding -> (dtype without byte order, channels).
 _ENCODINGS = {

@@ -16,6 +16,8 @@ import uuid
 from collections import Counter
 
 from diagnostic_msgs.msg import DiagnosticArray
+from pad_msgs.msg import ObjectTrigger
+from pad_msgs.srv import ReloadModel
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -28,8 +30,6 @@ from pad_inspection.ros.frame_queue import FrameQueue, QueuedFrame
 from pad_inspection.ros.model_loading import Model, bundle_path, load_inspector, reload_result
 from pad_inspection.ros.result_publisher import ResultPublisher
 from pad_inspection.ros.runner import NodeFailedError, run
-from pad_msgs.msg import ObjectTrigger
-from pad_msgs.srv import ReloadModel
 
 # On leaving, a running inspection may still take this long, s.
 _FINISH_S = 30.0

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+from pad_msgs.srv import ReloadModel
 from std_msgs.msg import Header
 
 from pad_inspection.bundle import BundleError, BundleVersionError
 from pad_inspection.config import InspectionConfig, from_dict
 from pad_inspection.ros import interfaces
-from pad_msgs.srv import ReloadModel
 
 
 def bundle_path(uri: str) -> Path:

@@ -12,6 +12,7 @@ import sys
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point
+from pad_msgs.msg import InspectionResultArray, ObjectTrigger, RejectSignal
 from rclpy.duration import Duration
 from rclpy.node import Node
 from std_msgs.msg import Header
@@ -20,7 +21,6 @@ from pad_inspection.ros import conversions, interfaces, parameters
 from pad_inspection.ros.diagnostics import status
 from pad_inspection.ros.object_tracker import Decision, ObjectTracker
 from pad_inspection.ros.runner import run
-from pad_msgs.msg import InspectionResultArray, ObjectTrigger, RejectSignal
 
 # How often it is checked whose time is over, as a share of object_timeout and in s at most.
 _CHECK_SHARE, _CHECK_MAX_S = 0.1, 0.25

@@ -12,13 +12,13 @@ import sys
 import threading
 import time
 
+from pad_msgs.msg import InspectionResultArray, ModelInfo, ReplayStatus
 from rclpy.node import Node
 from std_msgs.msg import Header
 
 from pad_inspection.ros import conversions, interfaces, parameters
 from pad_inspection.ros.replay_source import BagSource, Batch, DatasetSource
 from pad_inspection.ros.runner import run
-from pad_msgs.msg import InspectionResultArray, ModelInfo, ReplayStatus
 
 # How often readiness of other nodes is looked at (there is no event for it), s.
 _POLL_S = 0.05

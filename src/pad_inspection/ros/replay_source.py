@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from geometry_msgs.msg import Point
+from pad_msgs.msg import ObjectTrigger
 from std_msgs.msg import Header
 
 from pad_inspection import images
 from pad_inspection.dataset import TestImage, read_test_images
 from pad_inspection.ros import bag, conversions, interfaces
-from pad_msgs.msg import ObjectTrigger
 
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 

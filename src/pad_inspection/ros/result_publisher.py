@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Point, Transform, TransformStamped, Vector3
+from pad_msgs.msg import InspectionResult, InspectionResultArray
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import ColorRGBA, Header
@@ -18,7 +19,6 @@ from pad_inspection import drawing, geometry
 from pad_inspection.datatypes import Inspection
 from pad_inspection.ros import conversions, interfaces
 from pad_inspection.ros.node_configs import InspectionNodeConfig
-from pad_msgs.msg import InspectionResult, InspectionResultArray
 
 _CAMERA_TOPICS = (
     interfaces.RESULTS,

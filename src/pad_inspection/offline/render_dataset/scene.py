@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from pad_inspection.datatypes import Camera, Rigid3
 from pad_inspection.offline.render_dataset.ldraw import Library, Placement
 
@@ -73,7 +75,7 @@ class Scene:
 
     library: Library
     placements: list[Placement]
-    world_from_model: object
+    world_from_model: np.ndarray
     camera: Camera
     samples: int
     conveyor: Conveyor | None = None

@@ -73,7 +73,16 @@ class Shot:
 
 @dataclass(frozen=True)
 class ClassPlan:
-    """A class with all its pictures: each scene with the shots taken of it."""
+    """A class with all its pictures.
+
+    Attributes:
+        folder: of the class.
+        product: the intact object.
+        camera: intrinsics of all pictures.
+        training: cam_from_object of the training views.
+        objects: the pieces on the conveyor.
+        scenes: each scene with the shots taken of it.
+    """
 
     folder: Path
     product: Product

@@ -1,0 +1,97 @@
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from helpers.small_map import small_map
+from pad_inspection.localization.reference import NO_POINT, ReferenceModel
+
+
+@pytest.fixture(scope='module')
+def reference():
+    return small_map()[0].reference
+
+
+def test_round_trip(reference, tmp_path):
+    reference.save(tmp_path / 'features.npz')
+    loaded = ReferenceModel.load(tmp_path / 'features.npz')
+    for field in fields(ReferenceModel):
+        before, after = getattr(reference, field.name), getattr(loaded, field.name)
+        assert type(before) is type(after)
+        np.testing.assert_array_equal(before, after)
+
+
+def test_saving_twice_gives_the_same_bytes(reference, tmp_path):
+    for name in 'ab':
+        reference.save(tmp_path / name)
+    assert (tmp_path / 'a').read_bytes() == (tmp_path / 'b').read_bytes()
+
+
+def test_views_are_what_was_mapped(reference):
+    assert len(reference) == 40
+    features = reference.local_features(3)
+    assert len(features.keypoints) == reference.counts[3] == len(reference.points_of(3))
+    np.testing.assert_allclose(np.linalg.norm(features.descriptors, axis=1), 1, atol=2e-3)
+    assert reference.camera(3).width == 400
+    np.testing.assert_allclose(np.linalg.norm(reference.directions, axis=1), 1)
+
+
+def test_without_drops_views_and_keeps_the_rest(reference):
+    dropped = {reference.names[0], reference.names[5]}
+    fewer = reference.without(dropped)
+    assert len(fewer) == 38
+    assert not dropped & set(fewer.names)
+    assert fewer.num_points3d == reference.num_points3d
+    row = fewer.names.index(reference.names[6])
+    np.testing.assert_array_equal(
+        fewer.local_features(row).keypoints, reference.local_features(6).keypoints
+    )
+    np.testing.assert_array_equal(fewer.points_of(row), reference.points_of(6))
+    with pytest.raises(ValueError, match='none of the 40'):
+        reference.without(set(reference.names))
+
+
+def test_wrong_arrays_are_refused(reference):
+    with pytest.raises(ValueError, match=r'poses has shape \(39, 3, 4\), wanted \(40, 3, 4\)'):
+        replace(reference, poses=reference.poses[1:])
+    with pytest.raises(ValueError, match='names a point that there is not'):
+        replace(reference, points=reference.points[:10])
+    with pytest.raises(ValueError, match='points holds NaN'):
+        replace(reference, points=np.full_like(reference.points, np.nan))
+    assert NO_POINT == -1
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'nothing\.npz'):
+        ReferenceModel.load(tmp_path / 'nothing.npz')
+
+
+@pytest.mark.parametrize('damage', ['empty', 'short', 'flipped', 'text', 'pickle', 'incomplete'])
+def test_a_damaged_file_is_refused_by_name(reference, tmp_path, damage):
+    path = tmp_path / 'features.npz'
+    reference.save(path)
+    data = bytearray(path.read_bytes())
+    if damage == 'empty':
+        data = b''
+    elif damage == 'short':
+        data = data[: len(data) // 2]
+    elif damage == 'flipped':
+        data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    elif damage == 'text':
+        data = b'not an archive'
+    path.write_bytes(data)
+    if damage == 'pickle':
+        np.savez(path, format=np.array([{'a': 1}], dtype=object))
+    elif damage == 'incomplete':
+        np.savez(path, format=1)
+    with pytest.raises(ValueError, match=r'features\.npz holds no reference model'):
+        ReferenceModel.load(path)
+
+
+def test_another_format_is_refused(reference, tmp_path):
+    reference.save(tmp_path / 'a.npz')
+    with np.load(tmp_path / 'a.npz') as file:
+        values = dict(file) | {'format': 2}
+    np.savez(tmp_path / 'b.npz', **values)
+    with pytest.raises(ValueError, match=r'b\.npz.*format 2, wanted 1'):
+        ReferenceModel.load(tmp_path / 'b.npz')
