@@ -85,9 +85,11 @@ class LocalizationConfig(CheckedOptions):
 
     features: str = option(
         'xfeat',
-        'local features: xfeat (fast), aliked (accurate), sift (classical)',
-        choices=('xfeat', 'aliked', 'sift'),
+        'local features: xfeat (fast), aliked (accurate), sift (classical), superpoint (from '
+        'features_weights, with mutual_nn)',
+        choices=('xfeat', 'aliked', 'sift', 'superpoint'),
     )
+    features_weights: str = option('', 'weights file of superpoint')
     matcher: str = option(
         'mutual_nn',
         'mutual_nn, or lightglue (LightGlue for aliked, LighterGlue for xfeat)',

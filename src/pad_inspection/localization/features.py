@@ -1,4 +1,4 @@
-"""Local features by name: XFeat, ALIKED, SIFT behind one interface."""
+"""Local features by name: XFeat, ALIKED, SIFT, SuperPoint behind one interface."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Extractor:
     """Local features of crops.
 
     Attributes:
-        name: xfeat, aliked or sift.
+        name: xfeat, aliked, sift or superpoint.
         network: what finds them.
         max_keypoints: of one crop.
         stands_turns: descriptors stay the same when the picture is turned by any angle, so that no
@@ -63,6 +63,12 @@ def create_extractor(config: LocalizationConfig, device: str = 'cpu') -> Extract
         from pad_inspection.networks.aliked import Aliked
 
         return Extractor('aliked', Aliked(device), config.max_keypoints)
+    if config.features == 'superpoint':
+        from pad_inspection.networks.superpoint import SuperPoint
+        from pad_inspection.networks.weights import user_path
+
+        path = user_path('superpoint', config.features_weights)
+        return Extractor('superpoint', SuperPoint(path, device), config.max_keypoints)
     return Extractor('sift', RootSift(), config.max_keypoints, stands_turns=True)
 
 

@@ -11,7 +11,12 @@ from pad_inspection.datatypes import LocalFeatures
 
 # Least cosine of mutual neighbours that suits the features, and largest ratio of the distances to
 # the nearest and the second neighbour (1 = no ratio test).
-_LIMITS = {'xfeat': (0.82, 1.0), 'aliked': (0.7, 1.0), 'sift': (0.0, 0.85)}
+_LIMITS = {
+    'xfeat': (0.82, 1.0),
+    'aliked': (0.7, 1.0),
+    'superpoint': (0.7, 1.0),
+    'sift': (0.0, 0.85),
+}
 
 
 class Matcher(Protocol):

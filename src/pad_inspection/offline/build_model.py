@@ -7,7 +7,6 @@ epipolar line are dropped, and COLMAP triangulates with fixed poses and adjusts 
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ import numpy as np
 from pad_inspection import geometry, images
 from pad_inspection.config import LocalizationConfig, MappingConfig
 from pad_inspection.datatypes import Camera, LocalFeatures, Rigid3
-from pad_inspection.localization import crops
+from pad_inspection.localization import crops, sfm
 from pad_inspection.localization.features import create_extractor
 from pad_inspection.localization.matching import mutual_neighbors
 from pad_inspection.localization.reference import NO_POINT, ReferenceModel
+from pad_inspection.localization.sfm import SfmImage
 from pad_inspection.localization.threads import torch_threads
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,6 @@ _OBJECT_ALPHA = 0.5
 _MASK_MARGIN_PX = 2
 # A view with fewer points is said to be badly covered.
 _FEW_POINTS = 30
-_MAX_REPROJECTION_PX = 4.0
 # A point that more than this share of the views show so far outside of the object is wrong. Some
 # tolerance: parts that one view hides behind its frame, masks that miss thin parts.
 _MAX_STRAY_PX = 3.0
@@ -129,7 +128,12 @@ def map_views(
             if index % 20 == 0:
                 tell(0.5 + 0.3 * index / len(pairs), f'matches of pair {index + 1}/{len(pairs)}')
     tell(0.8, 'triangulation')
-    reconstruction = _triangulate(extracted, matches, config, Path(work_dir))
+    reconstruction = sfm.triangulate(
+        [SfmImage(v.file_name, v.camera, v.keypoints, v.cam_from_object) for v in extracted],
+        matches,
+        config.min_triangulation_deg,
+        Path(work_dir) / 'sfm',
+    )
     _remove_outside(reconstruction, extracted)
     reconstruction.write(Path(work_dir) / 'sfm')
     result = _collect(extracted, reconstruction, localization, time.monotonic() - begin)
@@ -233,61 +237,6 @@ def _verified_matches(first: _View, second: _View, matcher, max_epipolar_px: flo
     return np.ascontiguousarray(found, np.uint32)
 
 
-def _triangulate(
-    views: list[_View],
-    matches: dict[tuple[int, int], np.ndarray],
-    config: MappingConfig,
-    work_dir: Path,
-):
-    """Points with fixed cameras; writes the COLMAP model to work_dir/sfm and returns it."""
-    import pycolmap
-
-    pycolmap.logging.minloglevel = int(pycolmap.logging.ERROR)
-    model, database_path = work_dir / 'sfm', work_dir / 'matches.db'
-    shutil.rmtree(model, ignore_errors=True)
-    model.mkdir(parents=True)
-    database_path.unlink(missing_ok=True)
-    empty = pycolmap.Reconstruction()
-    for number, view in enumerate(views, 1):
-        camera = colmap_camera(view.camera, number)
-        empty.add_camera_with_trivial_rig(camera)
-        image = pycolmap.Image(name=view.file_name, camera_id=number, image_id=number)
-        empty.add_image_with_trivial_frame(
-            image, pycolmap.Rigid3d(geometry.to_matrix(view.cam_from_object)[:3])
-        )
-    with pycolmap.Database.open(database_path) as database:
-        for camera in empty.cameras.values():
-            database.write_camera(camera, use_camera_id=True)
-        for rig in empty.rigs.values():
-            database.write_rig(rig, use_rig_id=True)
-        for frame in empty.frames.values():
-            database.write_frame(frame, use_frame_id=True)
-        for image in empty.images.values():
-            database.write_image(image, use_image_id=True)
-        for number, view in enumerate(views, 1):
-            database.write_keypoints(number, np.ascontiguousarray(view.keypoints, np.float32))
-        for (i, j), found in matches.items():
-            if len(found):
-                database.write_matches(i + 1, j + 1, found)
-                verified = pycolmap.TwoViewGeometry(inlier_matches=found)
-                # with the default (undefined) COLMAP silently ignores the pair
-                verified.config = pycolmap.TwoViewGeometryConfiguration.CALIBRATED
-                database.write_two_view_geometry(i + 1, j + 1, verified)
-    options = pycolmap.IncrementalPipelineOptions()
-    options.num_threads = 1  # the order of the sums, and so the points, do not depend on threads
-    options.extract_colors = False
-    options.min_num_matches = 1
-    options.triangulation.min_angle = config.min_triangulation_deg
-    options.triangulation.ignore_two_view_tracks = False
-    options.mapper.filter_min_tri_angle = config.min_triangulation_deg
-    options.mapper.filter_max_reproj_error = _MAX_REPROJECTION_PX
-    reconstruction = pycolmap.triangulate_points(
-        empty, database_path, work_dir, model, clear_points=True, options=options
-    )
-    database_path.unlink()
-    return reconstruction
-
-
 def _remove_outside(reconstruction, views: list[_View]) -> None:
     """Remove points that views show outside of the object: they are wrong matches."""
     ids = sorted(reconstruction.points3D)
@@ -303,20 +252,6 @@ def _remove_outside(reconstruction, views: list[_View]) -> None:
         strays[~inside & ~np.isfinite(pixels).all(axis=1)] += 1
     for row in np.flatnonzero(strays > _MAX_STRAY_SHARE * len(views)):
         reconstruction.delete_point3D(ids[row])
-
-
-def colmap_camera(camera: Camera, camera_id: int = 1):
-    """pycolmap.Camera of a camera without distortion."""
-    import pycolmap
-
-    K = camera.K
-    return pycolmap.Camera(
-        model='PINHOLE',
-        width=camera.width,
-        height=camera.height,
-        params=[K[0, 0], K[1, 1], K[0, 2], K[1, 2]],
-        camera_id=camera_id,
-    )
 
 
 def _collect(

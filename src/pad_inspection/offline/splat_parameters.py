@@ -30,15 +30,25 @@ LEARNING_RATES = {
 }
 
 
+# Pull of the view-dependent colours to 0, in units of their learning rate: few views say how a
+# place shines, and what they do not say should not be guessed.
+_SH_DECAY = 3.0
+
+
 class SplatParameters:
     """Raw parameters (log scales, logit opacities) with one Adam over all of them."""
 
     def __init__(self, values: dict[str, torch.Tensor]):
         """Take the raw tensors: means, scales, quats, opacities, sh0 (N,1,3), shN (N,K-1,3)."""
         self._values = {k: torch.nn.Parameter(v.contiguous()) for k, v in values.items()}
-        self._adam = torch.optim.Adam(
+        self._adam = torch.optim.AdamW(
             [
-                {'params': [parameter], 'lr': LEARNING_RATES[name], 'name': name}
+                {
+                    'params': [parameter],
+                    'lr': LEARNING_RATES[name],
+                    'weight_decay': _SH_DECAY if name == 'shN' else 0.0,
+                    'name': name,
+                }
                 for name, parameter in self._values.items()
             ],
             eps=1e-15,
@@ -154,19 +164,6 @@ class SplatParameters:
         indices = torch.nonzero(kept)[:, 0]
         for name, value in self._values.items():
             self._replace(name, value.detach()[indices], indices)
-
-    @torch.no_grad()
-    def cap_opacities(self, limit: float) -> None:
-        """Lower opacities to at most ``limit`` and forget their momentum.
-
-        What is really there becomes opaque again; what only hid an error does not.
-        """
-        raw = self._values['opacities']
-        raw.clamp_(max=math.log(limit / (1 - limit)))
-        state = self._adam.state.get(raw)
-        if state:
-            state['exp_avg'].zero_()
-            state['exp_avg_sq'].zero_()
 
     def _replace(self, name: str, value: torch.Tensor, kept: torch.Tensor | None) -> None:
         """Put a longer or shorter tensor in a parameter's place, with Adam's moments.

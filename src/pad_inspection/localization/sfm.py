@@ -1,0 +1,211 @@
+"""COLMAP's structure from motion on keypoints and matches that were found elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pad_inspection import geometry
+from pad_inspection.datatypes import Camera, Rigid3
+
+# A point that is farther than this from a keypoint is not seen there, px.
+_MAX_REPROJECTION_PX = 4.0
+
+
+@dataclass(frozen=True)
+class SfmImage:
+    """An image of a reconstruction; its COLMAP id is its place in the list, from 1.
+
+    Attributes:
+        file_name: name in the COLMAP model.
+        camera: without distortion.
+        keypoints: float (N, 2), px.
+        cam_from_object: m, or None when it is not known.
+    """
+
+    file_name: str
+    camera: Camera
+    keypoints: np.ndarray
+    cam_from_object: Rigid3 | None = None
+
+
+def colmap_camera(camera: Camera, camera_id: int = 1):
+    """pycolmap.Camera of a camera without distortion."""
+    import pycolmap
+
+    K = camera.K
+    return pycolmap.Camera(
+        model='PINHOLE',
+        width=camera.width,
+        height=camera.height,
+        params=[K[0, 0], K[1, 1], K[0, 2], K[1, 2]],
+        camera_id=camera_id,
+    )
+
+
+def triangulate(
+    sfm_images: list[SfmImage],
+    matches: dict[tuple[int, int], np.ndarray],
+    min_angle_deg: float,
+    model_dir: Path,
+):
+    """Points with fixed cameras, adjusted; the same at each call.
+
+    Args:
+        sfm_images: with known poses.
+        matches: uint32 (M, 2) keypoint indices that fit the known geometry, by pair of images.
+        min_angle_deg: least triangulation angle.
+        model_dir: the COLMAP model is written there.
+
+    Returns:
+        pycolmap.Reconstruction.
+    """
+    import pycolmap
+
+    empty = _cameras_and_images(sfm_images)
+    database_path = _fresh(model_dir)
+    verified = {}
+    for pair, found in matches.items():
+        if len(found):
+            geometry_of_pair = pycolmap.TwoViewGeometry(inlier_matches=found)
+            # with the default (undefined) COLMAP silently ignores the pair
+            geometry_of_pair.config = pycolmap.TwoViewGeometryConfiguration.CALIBRATED
+            verified[pair] = geometry_of_pair
+    _write_database(database_path, empty, sfm_images, verified)
+    options = _options(min_angle_deg)
+    options.min_num_matches = 1
+    options.triangulation.ignore_two_view_tracks = False
+    reconstruction = pycolmap.triangulate_points(
+        empty, database_path, model_dir.parent, model_dir, clear_points=True, options=options
+    )
+    database_path.unlink()
+    return reconstruction
+
+
+def reconstruct(
+    sfm_images: list[SfmImage],
+    matches: dict[tuple[int, int], np.ndarray],
+    min_angle_deg: float,
+    max_error_px: float,
+    model_dir: Path,
+    *,
+    refine_focal: bool,
+    seed: int,
+):
+    """Poses and points from matches alone, up to scale; incremental mapping.
+
+    Args:
+        sfm_images: poses are not used; all have the same camera.
+        matches: uint32 (M, 2) keypoint indices, not verified, by pair of images.
+        min_angle_deg: least triangulation angle.
+        max_error_px: of a match from the epipolar line.
+        model_dir: the COLMAP model is written there.
+        refine_focal: adjust the focal length too.
+        seed: of RANSAC.
+
+    Returns:
+        pycolmap.Reconstruction with the most images, or None.
+    """
+    import pycolmap
+
+    empty = _cameras_and_images(sfm_images, shared_camera=True)
+    database_path = _fresh(model_dir)
+    verification = pycolmap.TwoViewGeometryOptions()
+    verification.ransac.random_seed = seed
+    verification.ransac.max_error = max_error_px
+    camera = empty.cameras[1]
+    verified = {}
+    for (i, j), found in matches.items():
+        if len(found) >= verification.min_num_inliers:
+            verified[i, j] = pycolmap.estimate_calibrated_two_view_geometry(
+                camera,
+                np.ascontiguousarray(sfm_images[i].keypoints, np.float64),
+                camera,
+                np.ascontiguousarray(sfm_images[j].keypoints, np.float64),
+                found,
+                verification,
+            )
+    _write_database(database_path, empty, sfm_images, verified)
+    options = _options(min_angle_deg)
+    options.random_seed = seed
+    options.ba_refine_focal_length = refine_focal
+    options.ba_refine_extra_params = False
+    options.mapper.abs_pose_refine_focal_length = refine_focal
+    options.mapper.abs_pose_refine_extra_params = False
+    found = pycolmap.incremental_mapping(
+        database_path, model_dir.parent, model_dir, options=options
+    )
+    database_path.unlink()
+    if not found:
+        return None
+    best = max(found.values(), key=lambda r: r.num_reg_images())
+    shutil.rmtree(model_dir)
+    model_dir.mkdir()
+    best.write(model_dir)
+    return best
+
+
+def _options(min_angle_deg: float):
+    """Options of both ways of mapping."""
+    import pycolmap
+
+    pycolmap.logging.minloglevel = int(pycolmap.logging.ERROR)
+    options = pycolmap.IncrementalPipelineOptions()
+    options.num_threads = 1  # the order of the sums, and so the points, do not depend on threads
+    options.extract_colors = False
+    options.triangulation.min_angle = min_angle_deg
+    options.mapper.filter_min_tri_angle = min_angle_deg
+    options.mapper.filter_max_reproj_error = _MAX_REPROJECTION_PX
+    return options
+
+
+def _fresh(model_dir: Path) -> Path:
+    """Empty the model's folder; returns the path of a database beside it that does not exist."""
+    shutil.rmtree(model_dir, ignore_errors=True)
+    model_dir.mkdir(parents=True)
+    database_path = model_dir.parent / 'matches.db'
+    database_path.unlink(missing_ok=True)
+    return database_path
+
+
+def _cameras_and_images(sfm_images: list[SfmImage], shared_camera: bool = False):
+    """Reconstruction without points; images without a pose get the identity."""
+    import pycolmap
+
+    model = pycolmap.Reconstruction()
+    if shared_camera:
+        model.add_camera_with_trivial_rig(colmap_camera(sfm_images[0].camera))
+    for number, image in enumerate(sfm_images, 1):
+        if not shared_camera:
+            model.add_camera_with_trivial_rig(colmap_camera(image.camera, number))
+        pose = image.cam_from_object or geometry.identity()
+        model.add_image_with_trivial_frame(
+            pycolmap.Image(
+                name=image.file_name, camera_id=1 if shared_camera else number, image_id=number
+            ),
+            pycolmap.Rigid3d(geometry.to_matrix(pose)[:3]),
+        )
+    return model
+
+
+def _write_database(path: Path, model, sfm_images: list[SfmImage], verified: dict) -> None:
+    """Write cameras, images, keypoints and verified pairs (pycolmap.TwoViewGeometry)."""
+    import pycolmap
+
+    with pycolmap.Database.open(path) as database:
+        for camera in model.cameras.values():
+            database.write_camera(camera, use_camera_id=True)
+        for rig in model.rigs.values():
+            database.write_rig(rig, use_rig_id=True)
+        for frame in model.frames.values():
+            database.write_frame(frame, use_frame_id=True)
+        for image in model.images.values():
+            database.write_image(image, use_image_id=True)
+        for number, image in enumerate(sfm_images, 1):
+            database.write_keypoints(number, np.ascontiguousarray(image.keypoints, np.float32))
+        for (i, j), geometry_of_pair in verified.items():
+            database.write_matches(i + 1, j + 1, geometry_of_pair.inlier_matches)
+            database.write_two_view_geometry(i + 1, j + 1, geometry_of_pair)
