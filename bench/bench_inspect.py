@@ -18,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pad_inspection.bundle_config import bundle_config
 from pad_inspection.config import from_dict, preset_config, to_dict
 from pad_inspection.dataset import read_test_images
 from pad_inspection.datatypes import Frame
-from pad_inspection.pipeline import Inspector, bundle_config
+from pad_inspection.pipeline import Inspector
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -33,7 +33,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('model', type=Path, nargs='?', default=bundle)
     parser.add_argument('class_dir', type=Path, nargs='?', default=Path('demo/data/coupe'))
     parser.add_argument('--off-px', type=float, default=1.0, help='size of the disturbance')
-    parser.add_argument('--coarse-factor', type=int, default=1)
+    parser.add_argument('--coarse-factor', type=int, default=RefinementConfig().coarse_factor)
     parser.add_argument('--all', action='store_true', help='defective pieces as well')
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--out', type=Path, default=Path('out/bench/refine.json'))

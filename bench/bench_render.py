@@ -1,7 +1,7 @@
 """Time the CPU rasterizer: each instruction set, number of Gaussians, image size and threads.
 
-Gaussians lie on a sphere that fills the image. Least time of several runs, in milliseconds;
-written to out/bench/render.json as well.
+Gaussians lie on a sphere that fills the image. Least time of several runs, in milliseconds, of the
+processor for one thread, else of the clock; written to out/bench/render.json as well.
 
 Examples:
   make bench-render
@@ -40,13 +40,13 @@ def sphere(count: int) -> list[torch.Tensor]:
     return [torch.tensor(array, dtype=torch.float32, requires_grad=True) for array in arrays]
 
 
-def least_ms(run, repeats: int) -> float:
+def least_ms(run, repeats: int, clock) -> float:
     run()
     times = []
     for _ in range(repeats):
-        begin = time.perf_counter()
+        begin = clock()
         run()
-        times.append(time.perf_counter() - begin)
+        times.append(clock() - begin)
     return min(times) * 1e3
 
 
@@ -71,7 +71,10 @@ def measure(count: int, size: int, threads: int, repeats: int) -> tuple[float, f
         image, alpha = forward()
         torch.autograd.grad(image.sum() + alpha.sum(), tensors)
 
-    return least_ms(without_gradient, repeats), least_ms(with_gradient, repeats)
+    # the processor's own time: other work on the machine does not count; of several threads it
+    # would be the sum
+    clock = time.process_time if threads == 1 else time.perf_counter
+    return least_ms(without_gradient, repeats, clock), least_ms(with_gradient, repeats, clock)
 
 
 def processor() -> str:
@@ -118,7 +121,12 @@ def main() -> None:
                         }
                     )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    record = {'processor': processor(), 'sh_degree': SH_DEGREE, 'rows': rows}
+    record = {
+        'processor': processor(),
+        'load': os.getloadavg()[0],
+        'sh_degree': SH_DEGREE,
+        'rows': rows,
+    }
     arguments.out.write_text(json.dumps(record, indent=1))
 
 

@@ -18,7 +18,7 @@ LAYERS = [
     {'geometry', 'config'},
     {'images', 'bundle', 'nerf_files', 'colmap_files', 'dataset', 'drawing', 'distances'},
     {'networks', 'rendering'},
-    {'regions', 'calibration'},
+    {'regions', 'calibration', 'bundle_config'},
     {'localization', 'background', 'comparison'},
     {'decision', 'pipeline'},
     {'offline', 'ros'},

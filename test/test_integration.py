@@ -175,8 +175,8 @@ def test_pad_inspect_says_what_is_wrong_with_a_picture(demo_bundle, demo_dir, tm
 
 
 def test_changed_scoring_options_never_use_the_old_thresholds(demo_bundle, test_images):
+    from pad_inspection.bundle_config import bundle_config
     from pad_inspection.config import InspectionConfig
-    from pad_inspection.pipeline import bundle_config
 
     config = from_dict(
         InspectionConfig, {'comparison': {'blur_sigma_px': 7.0}}, bundle_config(demo_bundle)

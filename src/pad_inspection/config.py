@@ -125,7 +125,6 @@ class RefinementConfig(CheckedOptions):
     """Photometric refinement of the pose against the splats, and verification."""
 
     max_steps: int = option(40, 'steps at most; 0 = no refinement', low=0, high=1000)
-    learning_rate: float = option(0.01, 'first step size, relative to the object size', low=0.0)
     coarse_factor: int = option(2, 'render at 1/factor of the image for the first half', low=1)
     min_silhouette_iou: float = option(
         0.7,

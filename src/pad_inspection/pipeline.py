@@ -20,8 +20,9 @@ import numpy as np
 
 from pad_inspection import geometry, images
 from pad_inspection.bundle import Bundle, open_bundle
+from pad_inspection.bundle_config import calibrated_config
 from pad_inspection.calibration import Calibration
-from pad_inspection.config import InspectionConfig, from_dict
+from pad_inspection.config import InspectionConfig
 from pad_inspection.datatypes import (
     Camera,
     Frame,
@@ -107,16 +108,6 @@ class _Clock:
             self.timings_ms[step] = (time.perf_counter() - begin) * 1e3
 
 
-def bundle_config(bundle_path: Path) -> InspectionConfig:
-    """The inspection configuration that a bundle was calibrated with.
-
-    Raises:
-        FileNotFoundError, BundleError: see bundle.open_bundle.
-    """
-    manifest = open_bundle(bundle_path).manifest
-    return from_dict(InspectionConfig, manifest.get('config', {}).get('inspection', {}))
-
-
 class Inspector:
     """Inspects frames with one model. Not thread-safe: one thread owns it."""
 
@@ -181,9 +172,7 @@ class Inspector:
         from pad_inspection.rendering.gaussians import read_ply
 
         bundle = open_bundle(path)
-        calibrated = from_dict(
-            InspectionConfig, bundle.manifest.get('config', {}).get('inspection', {})
-        )
+        calibrated = calibrated_config(bundle)
         config = calibrated if config is None else config
         calibration = Calibration.load(bundle.path)
         changed = [

@@ -13,6 +13,8 @@ from pad_inspection.datatypes import Camera, Rigid3
 
 # A point that is farther than this from a keypoint is not seen there, px.
 _MAX_REPROJECTION_PX = 4.0
+# Of the relative pose of a pair: a pair that needs more is no neighbour.
+_MAX_TRIALS = 2000
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def reconstruct(
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = seed
     verification.ransac.max_error = max_error_px
+    verification.ransac.max_num_trials = _MAX_TRIALS
     camera = empty.cameras[1]
     verified = {}
     for (i, j), found in matches.items():

@@ -61,7 +61,7 @@ class MappingResult:
 
 
 @dataclass(frozen=True)
-class _View:
+class ViewFeatures:
     """A training view with its features."""
 
     name: str
@@ -108,7 +108,7 @@ def map_views(
         extracted = []
         extractor = create_extractor(localization)
         for index, view in enumerate(views):
-            extracted.append(_extract(view, extractor, localization.crop_px))
+            extracted.append(extract_view(view, extractor, localization.crop_px))
             tell(0.5 * (index + 1) / len(views), f'features of view {index + 1}/{len(views)}')
         pairs = neighbor_pairs(
             [view.cam_from_object for view in extracted],
@@ -186,7 +186,7 @@ def epipolar_distance(
     return residual / np.maximum(lengths.min(axis=0), 1e-12)
 
 
-def _extract(view, extractor, crop_px: int) -> _View:
+def extract_view(view, extractor, crop_px: int) -> ViewFeatures:
     """Features of a training view in a crop around its object."""
     from scipy import ndimage
 
@@ -207,7 +207,7 @@ def _extract(view, extractor, crop_px: int) -> _View:
     features = extractor.extract(crop)
     keypoints = frame.to_image(features.keypoints)
     x, y = np.clip(keypoints.astype(int), 0, [camera.width - 1, camera.height - 1]).T
-    return _View(
+    return ViewFeatures(
         view.name,
         view.path.name,
         camera,
@@ -221,7 +221,9 @@ def _extract(view, extractor, crop_px: int) -> _View:
     )
 
 
-def _verified_matches(first: _View, second: _View, matcher, max_epipolar_px: float) -> np.ndarray:
+def _verified_matches(
+    first: ViewFeatures, second: ViewFeatures, matcher, max_epipolar_px: float
+) -> np.ndarray:
     """Matches (M, 2) of two views that fit their known geometry, uint32."""
     found = matcher.match(first.features, second.features)
     if len(found):
@@ -237,7 +239,7 @@ def _verified_matches(first: _View, second: _View, matcher, max_epipolar_px: flo
     return np.ascontiguousarray(found, np.uint32)
 
 
-def _remove_outside(reconstruction, views: list[_View]) -> None:
+def _remove_outside(reconstruction, views: list[ViewFeatures]) -> None:
     """Remove points that views show outside of the object: they are wrong matches."""
     ids = sorted(reconstruction.points3D)
     points = np.array([reconstruction.points3D[i].xyz for i in ids]).reshape(-1, 3)
@@ -255,7 +257,7 @@ def _remove_outside(reconstruction, views: list[_View]) -> None:
 
 
 def _collect(
-    views: list[_View], reconstruction, localization: LocalizationConfig, seconds: float
+    views: list[ViewFeatures], reconstruction, localization: LocalizationConfig, seconds: float
 ) -> MappingResult:
     """Reference model, coloured points and report of a reconstruction."""
     ids = sorted(reconstruction.points3D)

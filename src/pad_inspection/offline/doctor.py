@@ -32,11 +32,6 @@ PACKAGES: dict[str, tuple[str, bool, str]] = {
     'efficientnet-lite-pytorch': ('comparison backbone', True, 'make setup'),
     'rosbags': ('bags without a ROS installation', False, 'make setup'),
     'gsplat': ('splats on CUDA', False, 'pip install -r requirements/cuda.txt'),
-    'efficientnet-pytorch': (
-        'backbone efficientnet_b4',
-        False,
-        'pip install efficientnet-pytorch==0.7.1',
-    ),
     'hloc': ('optional localisation peer', False, 'install hloc from its repository'),
 }
 

@@ -270,11 +270,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
+    from pad_inspection.bundle_config import bundle_config
     from pad_inspection.config import from_dict, preset_config, to_dict
     from pad_inspection.dataset import class_name, read_test_images
     from pad_inspection.offline.inspect_images import load_inspector
     from pad_inspection.offline.report import write_report
-    from pad_inspection.pipeline import Inspector, bundle_config
+    from pad_inspection.pipeline import Inspector
 
     if arguments.limit is not None and arguments.limit < 1:
         raise ValueError(f'--limit is {arguments.limit}, wanted at least 1')

@@ -99,8 +99,9 @@ def load_inspector(bundle: Path, config: Path | None, device: str | None):
     """Inspector of a bundle with the options of a YAML file and of the command line."""
     import yaml
 
+    from pad_inspection.bundle_config import bundle_config
     from pad_inspection.config import InspectionConfig, from_dict
-    from pad_inspection.pipeline import Inspector, bundle_config
+    from pad_inspection.pipeline import Inspector
 
     values = bundle_config(bundle)
     if config is not None:

@@ -53,7 +53,7 @@ def load_inspector(factory: str, path: Path, overrides: dict):
         raise ValueError(f"parameter 'inspector' is {factory!r}: {error}") from error
     config = None
     if overrides:
-        from pad_inspection.pipeline import bundle_config
+        from pad_inspection.bundle_config import bundle_config
 
         # a preset stands for all options; single options change what the bundle knows
         base = None if 'preset' in overrides else bundle_config(path)
