@@ -1,4 +1,4 @@
-"""COLMAP's structure from motion on keypoints and matches that were found elsewhere."""
+"""COLMAP's triangulation from keypoints and matches that were found elsewhere."""
 
 from __future__ import annotations
 
@@ -13,25 +13,23 @@ from pad_inspection.datatypes import Camera, Rigid3
 
 # A point that is farther than this from a keypoint is not seen there, px.
 _MAX_REPROJECTION_PX = 4.0
-# Of the relative pose of a pair: a pair that needs more is no neighbour.
-_MAX_TRIALS = 2000
 
 
 @dataclass(frozen=True)
 class SfmImage:
-    """An image of a reconstruction; its COLMAP id is its place in the list, from 1.
+    """An image with a known camera; its COLMAP id is its place in the list, from 1.
 
     Attributes:
         file_name: name in the COLMAP model.
         camera: without distortion.
         keypoints: float (N, 2), px.
-        cam_from_object: m, or None when it is not known.
+        cam_from_object: m.
     """
 
     file_name: str
     camera: Camera
     keypoints: np.ndarray
-    cam_from_object: Rigid3 | None = None
+    cam_from_object: Rigid3
 
 
 def colmap_camera(camera: Camera, camera_id: int = 1):
@@ -57,7 +55,7 @@ def triangulate(
     """Points with fixed cameras, adjusted; the same at each call.
 
     Args:
-        sfm_images: with known poses.
+        sfm_images: the images.
         matches: uint32 (M, 2) keypoint indices that fit the known geometry, by pair of images.
         min_angle_deg: least triangulation angle.
         model_dir: the COLMAP model is written there.
@@ -77,92 +75,20 @@ def triangulate(
             geometry_of_pair.config = pycolmap.TwoViewGeometryConfiguration.CALIBRATED
             verified[pair] = geometry_of_pair
     _write_database(database_path, empty, sfm_images, verified)
-    options = _options(min_angle_deg)
+    pycolmap.logging.minloglevel = int(pycolmap.logging.ERROR)
+    options = pycolmap.IncrementalPipelineOptions()
+    options.num_threads = 1  # the order of the sums, and so the points, do not depend on threads
+    options.extract_colors = False
     options.min_num_matches = 1
+    options.triangulation.min_angle = min_angle_deg
     options.triangulation.ignore_two_view_tracks = False
+    options.mapper.filter_min_tri_angle = min_angle_deg
+    options.mapper.filter_max_reproj_error = _MAX_REPROJECTION_PX
     reconstruction = pycolmap.triangulate_points(
         empty, database_path, model_dir.parent, model_dir, clear_points=True, options=options
     )
     database_path.unlink()
     return reconstruction
-
-
-def reconstruct(
-    sfm_images: list[SfmImage],
-    matches: dict[tuple[int, int], np.ndarray],
-    min_angle_deg: float,
-    max_error_px: float,
-    model_dir: Path,
-    *,
-    refine_focal: bool,
-    seed: int,
-):
-    """Poses and points from matches alone, up to scale; incremental mapping.
-
-    Args:
-        sfm_images: poses are not used; all have the same camera.
-        matches: uint32 (M, 2) keypoint indices, not verified, by pair of images.
-        min_angle_deg: least triangulation angle.
-        max_error_px: of a match from the epipolar line.
-        model_dir: the COLMAP model is written there.
-        refine_focal: adjust the focal length too.
-        seed: of RANSAC.
-
-    Returns:
-        pycolmap.Reconstruction with the most images, or None.
-    """
-    import pycolmap
-
-    empty = _cameras_and_images(sfm_images, shared_camera=True)
-    database_path = _fresh(model_dir)
-    verification = pycolmap.TwoViewGeometryOptions()
-    verification.ransac.random_seed = seed
-    verification.ransac.max_error = max_error_px
-    verification.ransac.max_num_trials = _MAX_TRIALS
-    camera = empty.cameras[1]
-    verified = {}
-    for (i, j), found in matches.items():
-        if len(found) >= verification.min_num_inliers:
-            verified[i, j] = pycolmap.estimate_calibrated_two_view_geometry(
-                camera,
-                np.ascontiguousarray(sfm_images[i].keypoints, np.float64),
-                camera,
-                np.ascontiguousarray(sfm_images[j].keypoints, np.float64),
-                found,
-                verification,
-            )
-    _write_database(database_path, empty, sfm_images, verified)
-    options = _options(min_angle_deg)
-    options.random_seed = seed
-    options.ba_refine_focal_length = refine_focal
-    options.ba_refine_extra_params = False
-    options.mapper.abs_pose_refine_focal_length = refine_focal
-    options.mapper.abs_pose_refine_extra_params = False
-    found = pycolmap.incremental_mapping(
-        database_path, model_dir.parent, model_dir, options=options
-    )
-    database_path.unlink()
-    if not found:
-        return None
-    best = max(found.values(), key=lambda r: r.num_reg_images())
-    shutil.rmtree(model_dir)
-    model_dir.mkdir()
-    best.write(model_dir)
-    return best
-
-
-def _options(min_angle_deg: float):
-    """Options of both ways of mapping."""
-    import pycolmap
-
-    pycolmap.logging.minloglevel = int(pycolmap.logging.ERROR)
-    options = pycolmap.IncrementalPipelineOptions()
-    options.num_threads = 1  # the order of the sums, and so the points, do not depend on threads
-    options.extract_colors = False
-    options.triangulation.min_angle = min_angle_deg
-    options.mapper.filter_min_tri_angle = min_angle_deg
-    options.mapper.filter_max_reproj_error = _MAX_REPROJECTION_PX
-    return options
 
 
 def _fresh(model_dir: Path) -> Path:
@@ -174,22 +100,16 @@ def _fresh(model_dir: Path) -> Path:
     return database_path
 
 
-def _cameras_and_images(sfm_images: list[SfmImage], shared_camera: bool = False):
-    """Reconstruction without points; images without a pose get the identity."""
+def _cameras_and_images(sfm_images: list[SfmImage]):
+    """Reconstruction without points."""
     import pycolmap
 
     model = pycolmap.Reconstruction()
-    if shared_camera:
-        model.add_camera_with_trivial_rig(colmap_camera(sfm_images[0].camera))
     for number, image in enumerate(sfm_images, 1):
-        if not shared_camera:
-            model.add_camera_with_trivial_rig(colmap_camera(image.camera, number))
-        pose = image.cam_from_object or geometry.identity()
+        model.add_camera_with_trivial_rig(colmap_camera(image.camera, number))
         model.add_image_with_trivial_frame(
-            pycolmap.Image(
-                name=image.file_name, camera_id=1 if shared_camera else number, image_id=number
-            ),
-            pycolmap.Rigid3d(geometry.to_matrix(pose)[:3]),
+            pycolmap.Image(name=image.file_name, camera_id=number, image_id=number),
+            pycolmap.Rigid3d(geometry.to_matrix(image.cam_from_object)[:3]),
         )
     return model
 

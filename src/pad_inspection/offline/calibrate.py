@@ -124,7 +124,9 @@ def calibrate(
     normals = synthetic_frames(held_out, config.calibration, config.seed)
     normals += validation_frames(validation)
     unset = Calibration(float('nan'), float('nan'))
-    inspector = Inspector(reference, gaussians, unset, config.inspection)
+    # a held-out view must not be localised by its own features
+    others = reference.without(set(holdout_names))
+    inspector = Inspector(others, gaussians, unset, config.inspection)
     points = inspector.object_points()
     samples = []
     for number, normal in enumerate(normals):
