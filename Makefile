@@ -6,8 +6,9 @@ export PAD_VENV := $(abspath $(VENV))
 FAST ?= 0
 
 .DEFAULT_GOAL := help
+BENCHES := bench-render bench-fit bench-refine bench-localize bench-inspect bench-ros
 .PHONY: help setup demo demo-data demo-bundle test test-fast test-ros lint format check blender \
-	bench bench-render bench-fit bench-localize bench-inspect clean
+	docs bench $(BENCHES) clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -33,21 +34,25 @@ test-fast: setup  ## tests without ROS and without slow ones
 test-ros: setup  ## only the tests over DDS
 	@$(BIN)/python -m pytest -q -m ros test
 
-lint: setup
+lint: setup  ## lint only
 	@$(BIN)/ruff check .
 
 check: lint  ## lint and formatting
 	@$(BIN)/ruff format --check .
 
-format: setup  ## format the code
+format: setup docs  ## format the code, make the generated files again
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 blender:  ## Blender as a Python module in .venv-blender (about 1 GB; only for rendering data sets)
 	@$(PYTHON) tools/setup_blender.py
 
-bench: bench-render bench-localize bench-inspect  ## all benchmarks
+docs: setup  ## options page, ROS parameter file and tables from the configuration classes
+	@$(BIN)/python tools/make_options_doc.py && $(BIN)/python tools/update_ros_files.py
 
-bench-%: setup
+bench: bench-render bench-localize bench-inspect  ## the main benchmarks; bench-fit, -refine, -ros too
+
+# a static pattern: implicit rules are not looked up for phony targets
+$(BENCHES): bench-%: setup
 	@$(BIN)/python bench/bench_$*.py
 
 clean:  ## remove generated files, keep .venv

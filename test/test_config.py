@@ -1,3 +1,6 @@
+import runpy
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -89,3 +92,9 @@ def test_every_option_is_documented():
     for name, _, meta in config.flatten(BuildConfig()):
         assert meta.get('doc'), name
     assert '| `decision.min_views` | `1` |' in config.options_table(InspectionConfig)
+
+
+def test_the_options_page_is_up_to_date():
+    root = Path(__file__).resolve().parent.parent
+    page = runpy.run_path(str(root / 'tools' / 'make_options_doc.py'))['page']()
+    assert (root / 'docs' / 'options.md').read_text() == page, 'run `make docs`'

@@ -6,7 +6,7 @@ from pad_inspection import config
 
 TEXT = """# Every option
 
-Made by `python tools/make_options_doc.py`; do not edit.
+Made by `make docs`; do not edit.
 
 ## Inspection
 
@@ -29,8 +29,8 @@ configuration under `inspection:`.
 """
 
 
-def main() -> None:
-    """Write the page."""
+def page() -> str:
+    """The page's text."""
     rows = config.options_table(config.BuildConfig).splitlines()
     build = '\n'.join(row for row in rows if '`inspection.' not in row)
     presets = '\n'.join(
@@ -43,10 +43,14 @@ def main() -> None:
         for name, changes in config.PRESET_VALUES.items()
         if changes
     )
-    page = TEXT.format(
+    return TEXT.format(
         inspection=config.options_table(config.InspectionConfig), build=build, presets=presets
     )
-    (Path(__file__).parent.parent / 'docs' / 'options.md').write_text(page)
+
+
+def main() -> None:
+    """Write the page."""
+    (Path(__file__).parent.parent / 'docs' / 'options.md').write_text(page())
 
 
 if __name__ == '__main__':
