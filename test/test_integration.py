@@ -129,7 +129,7 @@ def test_pad_inspect_writes_what_its_help_says(demo_bundle, demo_dir, test_image
     assert cli.main([str(word) for word in argv]) == 0
     rows = [json.loads(line) for line in (tmp_path / 'results.jsonl').read_text().splitlines()]
     assert [row['image'] for row in rows] == [str(path) for path in chosen]
-    keys = {'image', 'verdict', 'reason', 'score', 'threshold', 'pose', 'regions', 'timings_ms'}
+    keys = {'image', 'verdict', 'reason', 'score', 'threshold', 'pose', 'regions', 'timings'}
     assert keys <= set(rows[0])
     for path in chosen:
         assert images.read_rgb(tmp_path / f'{path.stem}_overlay.png').ndim == 3

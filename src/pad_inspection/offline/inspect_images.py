@@ -1,7 +1,7 @@
 r"""Inspect pictures with a model bundle.
 
 Writes into --out: results.jsonl (one JSON object per picture: image, verdict, reason, score,
-threshold, pose, regions, timings), and for each picture <stem>_overlay.png (what was found),
+threshold, pose, regions, timings in ms), and for each picture <stem>_overlay.png (what was found),
 <stem>_map.npy (anomaly map, float32, NaN = not compared) and <stem>_reference.png (what a good
 piece would look like there).
 
@@ -75,7 +75,7 @@ def inspection_to_dict(inspection: Inspection) -> dict[str, Any]:
             }
             for region in inspection.regions
         ],
-        'timings_ms': {name: round(ms, 2) for name, ms in inspection.timings_ms.items()},
+        'timings': {name: round(ms, 2) for name, ms in inspection.timings_ms.items()},
     }
 
 
