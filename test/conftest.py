@@ -1,8 +1,14 @@
+import signal
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A job in the background of a shell is started with Ctrl-C ignored, and its children inherit that;
+# the tests of stopping send Ctrl-C to theirs.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope='session')
