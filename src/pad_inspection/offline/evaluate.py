@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from pad_inspection.config import PRESETS
+from pad_inspection.config import PRESETS, DecisionConfig
 from pad_inspection.datatypes import Inspection, Verdict
 
 SILENT_FAILURE_PX = 5.0
@@ -147,13 +147,21 @@ def _defined(value: float, name: str, why: str, undefined: dict[str, str]) -> fl
     return None
 
 
-def summarize(records: list[ViewRecord], class_name: str, preset: str) -> dict[str, Any]:
+def summarize(
+    records: list[ViewRecord],
+    class_name: str,
+    preset: str,
+    decision: DecisionConfig | None = None,
+    object_threshold: float = 1.0,
+) -> dict[str, Any]:
     """The numbers of report.json.
 
     Args:
         records: evaluated pictures, at least one.
         class_name: for the report.
         preset: for the report.
+        decision: rules of the objects' verdicts; None = the defaults.
+        object_threshold: limit on an object's highest score over threshold (calibration).
 
     Raises:
         ValueError: no pictures.
@@ -191,7 +199,7 @@ def summarize(records: list[ViewRecord], class_name: str, preset: str) -> dict[s
         report[name] = _defined(value, name, why, undefined)
     report['localized_fraction'] = float(np.mean([r.localized for r in records]))
     report['median_seconds_per_image'] = float(np.median([r.seconds for r in records]))
-    report |= _verdict_counts(records, objects)
+    report |= _verdict_counts(records, objects, decision or DecisionConfig(), object_threshold)
     report |= _pose_numbers(records, undefined)
     steps = dict.fromkeys(k for r in records for k in r.inspection.timings_ms)
     report['median_ms_per_step'] = {
@@ -202,9 +210,10 @@ def summarize(records: list[ViewRecord], class_name: str, preset: str) -> dict[s
     return report
 
 
-def _verdict_counts(records: list[ViewRecord], objects) -> dict[str, Any]:
+def _verdict_counts(
+    records: list[ViewRecord], objects, decision: DecisionConfig, object_threshold: float
+) -> dict[str, Any]:
     """False rejects and missed defects at the calibrated threshold, with 95% intervals."""
-    from pad_inspection.config import DecisionConfig
     from pad_inspection.decision import decide_object, view_result
     from pad_inspection.offline import metrics
 
@@ -213,7 +222,8 @@ def _verdict_counts(records: list[ViewRecord], objects) -> dict[str, Any]:
     rejected = {
         object_id: decide_object(
             [view_result(r.inspection) for r in records if r.object_id == object_id],
-            DecisionConfig(),
+            decision,
+            object_threshold,
         ).reject
         for object_id, _, _ in objects
     }
@@ -297,7 +307,13 @@ def run(arguments: argparse.Namespace) -> int:
     inspector.warm_up()
     bar = partial(tqdm, unit='image', desc=f'evaluate ({arguments.preset})')
     records = evaluate_views(inspector, test_images, inspector.object_points(), bar)
-    report = summarize(records, class_name(arguments.class_dir), arguments.preset)
+    report = summarize(
+        records,
+        class_name(arguments.class_dir),
+        arguments.preset,
+        inspector.config.decision,
+        inspector.calibration.object_threshold,
+    )
     report['bundle'] = {'model_id': inspector.info.model_id, 'sha256': inspector.info.sha256}
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')

@@ -59,6 +59,25 @@ class Backend(Protocol):
         """Derivative (N, 3) of sum(image * pull (H, W, 3)) by the Gaussians' colours."""
 
 
+def uses_cuda(device: str) -> bool:
+    """Whether a device's name stands for CUDA here.
+
+    Args:
+        device: 'auto' (CUDA when there is any), 'cpu' or 'cuda'.
+
+    Raises:
+        ValueError: another name.
+        RuntimeError: 'cuda' was asked for and there is no CUDA device.
+    """
+    import torch
+
+    if device not in ('auto', 'cpu', 'cuda'):
+        raise ValueError(f"device {device!r}, wanted 'auto', 'cpu' or 'cuda'")
+    if device == 'cuda' and not torch.cuda.is_available():
+        raise RuntimeError("device 'cuda' was asked for, but torch finds no CUDA device")
+    return device != 'cpu' and torch.cuda.is_available()
+
+
 def create_backend(device: str, threads: int = 0) -> Backend:
     """The backend of a device.
 
@@ -71,13 +90,7 @@ def create_backend(device: str, threads: int = 0) -> Backend:
         RuntimeError: 'cuda' was asked for and there is no CUDA device.
         FileNotFoundError: the C++ rasterizer is not compiled.
     """
-    import torch
-
-    if device not in ('auto', 'cpu', 'cuda'):
-        raise ValueError(f"device {device!r}, wanted 'auto', 'cpu' or 'cuda'")
-    if device == 'cuda' and not torch.cuda.is_available():
-        raise RuntimeError("device 'cuda' was asked for, but torch finds no CUDA device")
-    if device == 'cpu' or not torch.cuda.is_available():
+    if not uses_cuda(device):
         return CpuBackend(threads)
     from pad_inspection.rendering.gsplat_backend import GsplatBackend
 

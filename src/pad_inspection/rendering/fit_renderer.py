@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pad_inspection.rendering.backends import uses_cuda
 from pad_inspection.rendering.cpu_backend import Pinhole
 
 
@@ -144,9 +145,4 @@ def create_fit_renderer(device: str, threads: int = 0) -> CpuFitRenderer | Gspla
         RuntimeError: 'cuda' was asked for and there is no CUDA device.
         FileNotFoundError: the C++ rasterizer is not compiled.
     """
-    if device not in ('auto', 'cpu', 'cuda'):
-        raise ValueError(f"device {device!r}, wanted 'auto', 'cpu' or 'cuda'")
-    if device == 'cuda' and not torch.cuda.is_available():
-        raise RuntimeError("device 'cuda' was asked for, but torch finds no CUDA device")
-    use_cuda = device != 'cpu' and torch.cuda.is_available()
-    return GsplatFitRenderer() if use_cuda else CpuFitRenderer(threads)
+    return GsplatFitRenderer() if uses_cuda(device) else CpuFitRenderer(threads)

@@ -1,0 +1,69 @@
+import math
+
+import numpy as np
+import pytest
+
+from pad_inspection.config import DecisionConfig
+from pad_inspection.datatypes import Inspection, PoseEstimate, PoseStatus, Reason, Verdict
+from pad_inspection.offline.evaluate import ViewRecord, summarize
+
+
+def view(object_id, defect, score, pose_error_px=float('nan')):
+    """A view of 8x8 px whose map is its score in the defect; score None = not localised."""
+    mask = np.zeros((8, 8), bool)
+    mask[2:4, 2:4] = defect != 'good'
+    scores = np.zeros((8, 8), np.float32)
+    if score is None:
+        pose = PoseEstimate(PoseStatus.TOO_FEW_MATCHES)
+        seen = Inspection(Verdict.UNDETERMINED, Reason.NOT_LOCALIZED, pose=pose)
+    else:
+        scores[2:4, 2:4] = score
+        rejected = score >= 1
+        seen = Inspection(
+            Verdict.REJECT if rejected else Verdict.PASS,
+            Reason.ANOMALY if rejected else Reason.NONE,
+            score=score,
+            threshold=1.0,
+            anomaly_map=scores,
+        )
+    return ViewRecord(
+        'v', object_id, defect, defect != 'good', seen, mask, scores, pose_error_px, 1.0
+    )
+
+
+def test_views_that_were_not_localised_count_as_rejected():
+    records = [view('a', 'good', 0.5), view('b', 'good', None), view('c', 'added', 2.0)]
+    report = summarize(records, 'part', 'ours')
+    # the unlocalised intact view ranks above the defect: one of two pairs is right
+    assert report['image_auroc'] == pytest.approx(0.5)
+    assert report['object_auroc'] == pytest.approx(0.5)
+    assert report['localized_fraction'] == pytest.approx(2 / 3)
+    assert report['verdicts']['false_rejects'] == 1
+    assert report['verdicts']['missed_defects'] == 0
+
+
+def test_objects_are_judged_by_the_rules_of_the_model():
+    records = [view('a', 'good', 1.2), view('b', 'added', 3.0)]
+    assert summarize(records, 'part', 'ours')['verdicts']['false_rejects'] == 1
+    calibrated = summarize(records, 'part', 'ours', DecisionConfig(), 1.5)['verdicts']
+    assert (calibrated['false_rejects'], calibrated['missed_defects']) == (0, 0)
+    strict = summarize(records, 'part', 'ours', DecisionConfig(min_views=2), 1.5)['verdicts']
+    assert strict['false_rejects'] == 1
+
+
+def test_pose_numbers_and_silent_failures():
+    records = [view('a', 'good', 0.1, e) for e in (0.2, 0.4, 6.0)] + [view('a', 'good', None)]
+    report = summarize(records, 'part', 'ours')
+    assert report['pose_median_px'] == pytest.approx(0.4)
+    assert report['pose_fraction_below_1px'] == pytest.approx(0.5)
+    assert report['pose_silent_failures'] == 1
+
+
+def test_undefined_numbers_are_null_with_a_reason():
+    report = summarize([view('a', 'good', 0.1)], 'part', 'ours')
+    for name in ('image_auroc', 'pixel_auroc', 'aupro', 'pose_median_px'):
+        assert report[name] is None
+        assert report['undefined'][name]
+    assert math.isfinite(report['median_seconds_per_image'])
+    with pytest.raises(ValueError, match='no test pictures'):
+        summarize([], 'part', 'ours')
