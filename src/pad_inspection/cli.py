@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'build': ('pad_inspection.offline.build', 'make a model bundle from pictures of good pieces'),
     'inspect': ('pad_inspection.offline.inspect_images', 'inspect pictures with a bundle'),
     'evaluate': ('pad_inspection.offline.evaluate', 'measure a bundle on a labelled data set'),
+    'evaluate-all': ('pad_inspection.offline.evaluate_all', 'compare methods on all classes'),
     'up': ('pad_inspection.ros.up', 'start the ROS 2 node graph from a parameter file'),
     'demo': ('pad_inspection.ros.demo', 'the whole inspection over ROS 2 on the demo data'),
     'view': ('pad_inspection.offline.view', "look at a bundle's splats in a browser"),
@@ -42,7 +43,7 @@ class UsageError(Exception):
 
 def _listing(commands: dict[str, tuple[str, str]]) -> str:
     """The commands as help text."""
-    return '\n'.join(f'  {name:<10} {what}' for name, (_, what) in commands.items())
+    return '\n'.join(f'  {name:<12} {what}' for name, (_, what) in commands.items())
 
 
 def _print_help(prog: str, text: str, commands: dict[str, tuple[str, str]]) -> None:

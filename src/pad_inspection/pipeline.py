@@ -93,6 +93,21 @@ class Observation:
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class RefinedPose:
+    """A pose with how well its render explains the image.
+
+    Attributes:
+        pose: LOCALIZED, or why there is none.
+        agreement: correlation of render and image inside the silhouette, NaN without a pose.
+        silhouette_iou: of the rendered and the segmented silhouette, NaN when not known.
+    """
+
+    pose: PoseEstimate
+    agreement: float = float('nan')
+    silhouette_iou: float = float('nan')
+
+
 class _Clock:
     """Milliseconds of named steps."""
 
@@ -118,6 +133,7 @@ class Inspector:
         calibration: Calibration,
         config: InspectionConfig,
         bundle: Bundle | None = None,
+        share: Inspector | None = None,
     ):
         """Load networks and put the model on its device.
 
@@ -127,6 +143,8 @@ class Inspector:
             calibration: thresholds and statistics.
             config: all options.
             bundle: where the parts come from, for ``info``.
+            share: an inspector of the same thread whose networks are used again where the
+                options are the same.
 
         Raises:
             FileNotFoundError: weights of a chosen network are not there.
@@ -149,8 +167,18 @@ class Inspector:
             threads=config.rendering.threads,
             uncertainty=uncertainty,
         )
-        self._segmenter = create_segmenter(config.segmentation)
-        self._localizer = Localizer(reference, config.localization)
+        if share is not None and share.config.segmentation == config.segmentation:
+            self._segmenter = share._segmenter
+        else:
+            self._segmenter = create_segmenter(config.segmentation)
+        if (
+            share is not None
+            and share._reference is reference
+            and share.config.localization == config.localization
+        ):
+            self._localizer = share._localizer
+        else:
+            self._localizer = Localizer(reference, config.localization)
         self._inpainter = create_inpainter(config.background)
         self._comparator = Comparator(config.comparison, calibration.level_statistics)
 
@@ -255,7 +283,7 @@ class Inspector:
         with clock('rectify'):
             query, camera = images.undistort(frame.image, frame.camera)
         with clock('segment'):
-            probability = None if self._segmenter is None else self._segmenter.segment(query)
+            probability = self.segment(query)
         seen = Observation(
             PoseEstimate(PoseStatus.NOT_ATTEMPTED), query, camera, probability,
             timings_ms=clock.timings_ms,
@@ -263,13 +291,14 @@ class Inspector:
 
         if cam_from_object is None:
             with clock('localize'):
-                hypotheses = self._hypotheses(query, probability, camera)
+                hypotheses = self.localize(query, probability, camera)
         else:
             hypotheses = [PoseEstimate(PoseStatus.LOCALIZED, cam_from_object)]
         with clock('refine'):
-            pose, agreement, silhouette_iou = self._refine(hypotheses, query, probability, camera)
+            refined = self.refine(hypotheses, query, probability, camera)
+        pose = self._verified(refined)
         seen = dataclasses.replace(
-            seen, pose=pose, agreement=agreement, silhouette_iou=silhouette_iou
+            seen, pose=pose, agreement=refined.agreement, silhouette_iou=refined.silhouette_iou
         )
         if pose.cam_from_object is None:
             return seen
@@ -295,7 +324,11 @@ class Inspector:
             inspected_fraction=self._inspected_fraction(camera, pose.cam_from_object),
         )
 
-    def _hypotheses(
+    def segment(self, query: np.ndarray) -> np.ndarray | None:
+        """Probability of object, float32 (H, W), of a rectified picture, or None: no network."""
+        return None if self._segmenter is None else self._segmenter.segment(query)
+
+    def localize(
         self, query: np.ndarray, probability: np.ndarray | None, camera: Camera
     ) -> list[PoseEstimate]:
         """Poses that local features give, best first; never empty."""
@@ -310,23 +343,19 @@ class Inspector:
                 return [PoseEstimate(PoseStatus.NO_OBJECT, message=message)]
         return self._localizer.localize(query, probability, camera)
 
-    def _refine(
+    def refine(
         self,
         hypotheses: list[PoseEstimate],
         query: np.ndarray,
         probability: np.ndarray | None,
         camera: Camera,
-    ) -> tuple[PoseEstimate, float, float]:
-        """The hypothesis whose render explains the image best, refined and verified.
-
-        Returns:
-            The pose (or why there is none), its agreement and its silhouette IoU (NaN without).
-        """
+    ) -> RefinedPose:
+        """The hypothesis whose render explains the image best, refined; not verified yet."""
         from pad_inspection.rendering.pose_refiner import refine_pose, verify_pose
 
         localized = [h for h in hypotheses if h.cam_from_object is not None]
         if not localized:
-            return hypotheses[0], float('nan'), float('nan')
+            return RefinedPose(hypotheses[0])
         if len(localized) > 1:
             explained = [
                 verify_pose(self.scene, query, probability, camera, h.cam_from_object)
@@ -339,18 +368,28 @@ class Inspector:
         refined = refine_pose(
             self.scene, query, probability, camera, best.cam_from_object, self.config.refinement
         )
-        fault = self._pose_fault(best, refined.agreement, refined.silhouette_iou)
-        if fault:
-            rejected = dataclasses.replace(
-                best, status=PoseStatus.POSE_REJECTED, cam_from_object=None, message=fault
-            )
-            return rejected, refined.agreement, refined.silhouette_iou
-        accepted = dataclasses.replace(
+        pose = dataclasses.replace(
             best,
             cam_from_object=refined.cam_from_object,
             confidence=float(np.clip(refined.agreement, 0, 1)),
         )
-        return accepted, refined.agreement, refined.silhouette_iou
+        return RefinedPose(pose, refined.agreement, refined.silhouette_iou)
+
+    def _verified(self, refined: RefinedPose) -> PoseEstimate:
+        """The pose if it is to be trusted, else why it is not."""
+        pose = refined.pose
+        if pose.cam_from_object is None:
+            return pose
+        fault = self._pose_fault(pose, refined.agreement, refined.silhouette_iou)
+        if not fault:
+            return pose
+        return dataclasses.replace(
+            pose,
+            status=PoseStatus.POSE_REJECTED,
+            cam_from_object=None,
+            confidence=float('nan'),
+            message=fault,
+        )
 
     def _pose_fault(self, pose: PoseEstimate, agreement: float, silhouette_iou: float) -> str:
         """Why a refined pose is not to be trusted; '' when it is."""

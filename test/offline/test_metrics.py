@@ -53,6 +53,10 @@ def test_f1_max_against_scikit_learn():
     assert metrics.f1_max_pixel(masks, maps) == pytest.approx(expected, abs=1e-9)
     best, threshold = metrics.f1_max(labels, scores)
     assert metrics.f1_at(labels, scores, threshold) == pytest.approx(best)
+    curve = metrics.pixel_curve(masks, maps)
+    assert curve.f1_max() == pytest.approx(best)
+    for level in (-1.0, 0.3, threshold, 2.0):
+        assert curve.f1_at(level) == pytest.approx(metrics.f1_at(labels, scores, level))
 
 
 def test_f1_by_hand():
@@ -72,7 +76,7 @@ def test_aupro_by_hand():
     scores[0, 5] = 3.0  # FPR .1
     scores[0, 2] = 2.0  # overlap 3/4
     # the rest at once: (1, 1)
-    fpr, overlap = metrics.pro_curve([mask], [scores])
+    fpr, overlap = metrics.pixel_curve([mask], [scores]).pro()
     np.testing.assert_allclose(fpr, [0, 0, 0.1, 0.1, 1])
     np.testing.assert_allclose(overlap, [0, 0.5, 0.5, 0.75, 1])
     at_limit = 0.75 + 0.25 * 0.2 / 0.9
@@ -84,7 +88,7 @@ def test_aupro_joins_diagonal_neighbours():
     mask = np.eye(4, dtype=bool)
     scores = np.where(mask, 1.0, 0.0)
     scores[3, 3] = -1.0
-    _, overlap = metrics.pro_curve([mask], [scores])
+    _, overlap = metrics.pixel_curve([mask], [scores]).pro()
     assert overlap[1] == pytest.approx(0.75)  # one region of four pixels
 
 
@@ -105,6 +109,10 @@ def test_undefined_measures_are_nan():
         metrics.f1_max_pixel(empty, scores),
     ):
         assert np.isnan(value)
+    with pytest.raises(ValueError, match='with and without a defect, got 0 and 16'):
+        metrics.pixel_curve(empty, scores).pro()
+    with pytest.raises(ValueError, match='16 mask pixels and 9 scores'):
+        metrics.pixel_curve(empty, [np.zeros((3, 3))])
     with pytest.raises(ValueError, match='fpr_limit'):
         metrics.aupro(empty, scores, fpr_limit=0.0)
 

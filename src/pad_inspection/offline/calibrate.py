@@ -102,6 +102,7 @@ def calibrate(
     validation,
     config: BuildConfig,
     *,
+    make_inspector: Callable[..., Inspector] = Inspector,
     progress: Callable[[float, str], None] = lambda fraction, text: None,
 ) -> Calibration:
     """Calibrate a model.
@@ -113,6 +114,7 @@ def calibrate(
         holdout_names: names of the views that the splats were not fitted to.
         validation: pictures of intact pieces on the line, may be empty.
         config: build options.
+        make_inspector: called like ``Inspector``.
         progress: called with a fraction and a text.
 
     Raises:
@@ -126,7 +128,7 @@ def calibrate(
     unset = Calibration(float('nan'), float('nan'))
     # a held-out view must not be localised by its own features
     others = reference.without(set(holdout_names))
-    inspector = Inspector(others, gaussians, unset, config.inspection)
+    inspector = make_inspector(others, gaussians, unset, config.inspection)
     points = inspector.object_points()
     samples = []
     for number, normal in enumerate(normals):

@@ -50,16 +50,6 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(above / (positives * negatives))
 
 
-def pixel_auroc(masks: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> float:
-    """AUROC over the pooled pixels of all pictures.
-
-    Args:
-        masks: bool (H, W) each.
-        maps: float (H, W) each, finite.
-    """
-    return auroc(_pool(masks), _pool(maps))
-
-
 def roc_curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """False and true positive rates at every distinct score, from (0, 0) to (1, 1).
 
@@ -74,66 +64,6 @@ def roc_curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nd
     return fpr, np.concatenate([[0.0], true_positives / true_positives[-1]])
 
 
-def pro_curve(
-    masks: Sequence[np.ndarray], maps: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """False positive rate and per-region overlap at every distinct score, from (0, 0) to (1, 1).
-
-    Regions are the 8-connected components of the masks; each weighs the same. The false positive
-    rate is that of all pixels without a defect, pooled.
-
-    Raises:
-        ValueError: there is no defect pixel, or nothing else.
-
-    Source: Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 2021, section 5.
-    """
-    import cv2
-
-    weights, pooled_scores = [], []
-    num_regions = 0
-    for mask, scores in zip(masks, maps, strict=True):
-        mask = np.asarray(mask, bool)
-        count, regions = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-        areas = np.bincount(regions.ravel(), minlength=count).astype(np.float64)
-        weights.append(np.where(mask, 1 / areas[regions], 0).ravel())
-        pooled_scores.append(np.asarray(scores, np.float64).ravel())
-        num_regions += count - 1
-    weight, score = np.concatenate(weights), np.concatenate(pooled_scores)
-    num_negatives = int((weight == 0).sum())
-    if not num_regions or not num_negatives:
-        raise ValueError('a PRO curve needs defect pixels and others, got one kind')
-    order = np.argsort(-score, kind='stable')
-    ends = np.flatnonzero(np.diff(score[order], append=-np.inf))
-    overlap = np.cumsum(weight[order])[ends] / num_regions
-    fpr = np.cumsum(weight[order] == 0)[ends] / num_negatives
-    return np.concatenate([[0.0], fpr]), np.concatenate([[0.0], np.minimum(overlap, 1.0)])
-
-
-def aupro(
-    masks: Sequence[np.ndarray], maps: Sequence[np.ndarray], fpr_limit: float = 0.3
-) -> float:
-    """Area under the PRO curve up to a false positive rate, divided by that rate.
-
-    Args:
-        masks: bool (H, W) each.
-        maps: float (H, W) each, finite.
-        fpr_limit: above 0, at most 1.
-
-    Returns:
-        0 to 1, NaN without a defect pixel or without others.
-
-    Raises:
-        ValueError: fpr_limit is out of range.
-    """
-    if not 0 < fpr_limit <= 1:
-        raise ValueError(f'fpr_limit is {fpr_limit}, wanted above 0 and at most 1')
-    try:
-        fpr, overlap = pro_curve(masks, maps)
-    except ValueError:
-        return float('nan')
-    return area_below(fpr, overlap, fpr_limit) / fpr_limit
-
-
 def area_below(x: np.ndarray, y: np.ndarray, limit: float) -> float:
     """Area under the line through points (x ascending, y) from x = 0 to ``limit``."""
     inside = x <= limit
@@ -141,6 +71,160 @@ def area_below(x: np.ndarray, y: np.ndarray, limit: float) -> float:
     xs = np.concatenate([x[inside], [limit]])
     ys = np.concatenate([y[inside], [at_limit]])
     return float(np.trapezoid(ys, xs))
+
+
+@dataclass(frozen=True)
+class PixelCurve:
+    """Counts over the pooled pixels of all pictures at every distinct score, from the highest.
+
+    One sort serves all measures of the maps.
+
+    Attributes:
+        thresholds: (K,) distinct scores, descending.
+        true_positives, false_positives: float64 (K,), pixels at and above each score.
+        overlap: float64 (K,), mean share of the defect regions (8-connected components of the
+            masks, each of the same weight) at and above each score; zeros without a region.
+        positives, negatives: number of pixels with and without a defect.
+    """
+
+    thresholds: np.ndarray
+    true_positives: np.ndarray
+    false_positives: np.ndarray
+    overlap: np.ndarray
+    positives: int
+    negatives: int
+
+    @property
+    def defined(self) -> bool:
+        """Whether there are pixels of both kinds."""
+        return self.positives > 0 and self.negatives > 0
+
+    def roc(self) -> tuple[np.ndarray, np.ndarray]:
+        """False and true positive rates, from (0, 0) to (1, 1).
+
+        Raises:
+            ValueError: there are pixels of one kind only.
+        """
+        self._need_both('a ROC curve')
+        return (
+            np.concatenate([[0.0], self.false_positives / self.negatives]),
+            np.concatenate([[0.0], self.true_positives / self.positives]),
+        )
+
+    def pro(self) -> tuple[np.ndarray, np.ndarray]:
+        """False positive rate of all pixels and mean overlap of the regions, from 0 to 1.
+
+        Raises:
+            ValueError: there are pixels of one kind only.
+
+        Source: Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 2021, section 5.
+        """
+        self._need_both('a PRO curve')
+        return (
+            np.concatenate([[0.0], self.false_positives / self.negatives]),
+            np.concatenate([[0.0], np.minimum(self.overlap, 1.0)]),
+        )
+
+    def auroc(self) -> float:
+        """Area under the ROC curve; ties count half; NaN where it is not defined."""
+        return float(np.trapezoid(*self.roc()[::-1])) if self.defined else float('nan')
+
+    def aupro(self, fpr_limit: float = 0.3) -> float:
+        """Area under the PRO curve up to a false positive rate, divided by that rate.
+
+        Args:
+            fpr_limit: above 0, at most 1.
+
+        Returns:
+            0 to 1, NaN where it is not defined.
+
+        Raises:
+            ValueError: fpr_limit is out of range.
+        """
+        if not 0 < fpr_limit <= 1:
+            raise ValueError(f'fpr_limit is {fpr_limit}, wanted above 0 and at most 1')
+        return area_below(*self.pro(), fpr_limit) / fpr_limit if self.defined else float('nan')
+
+    def f1(self) -> np.ndarray:
+        """F1 (K,) at each threshold; NaN without a defect pixel."""
+        with np.errstate(invalid='ignore'):
+            claimed = self.true_positives + self.false_positives + self.positives
+            return np.where(self.positives > 0, 2 * self.true_positives / claimed, np.nan)
+
+    def f1_max(self) -> float:
+        """Highest F1; its threshold is chosen on these very pictures."""
+        return float(self.f1().max())
+
+    def f1_at(self, threshold: float) -> float:
+        """F1 of score >= threshold; NaN without a defect pixel."""
+        if not self.positives:
+            return float('nan')
+        above = int(np.searchsorted(-self.thresholds, -threshold, side='right'))
+        return float(self.f1()[above - 1]) if above else 0.0
+
+    def _need_both(self, what: str) -> None:
+        """Raise a ValueError where one kind of pixels is missing."""
+        if not self.defined:
+            raise ValueError(
+                f'{what} needs pixels with and without a defect, got {self.positives} and '
+                f'{self.negatives}'
+            )
+
+
+def pixel_curve(masks: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> PixelCurve:
+    """Sort the pixels of all pictures by their score.
+
+    Args:
+        masks: bool (H, W) each.
+        maps: float (H, W) each, finite.
+
+    Raises:
+        ValueError: a mask and a map of different sizes, or a score that is not finite.
+    """
+    import cv2
+
+    weights, num_regions = [], 0
+    for mask in masks:
+        count, regions = cv2.connectedComponents(np.asarray(mask, np.uint8), connectivity=8)
+        areas = np.maximum(np.bincount(regions.ravel(), minlength=count), 1)
+        weights.append(np.where(regions > 0, 1 / areas[regions], 0).ravel())
+        num_regions += count - 1
+    score = _pool(maps)
+    weight = np.concatenate(weights) if weights else np.empty(0)
+    if weight.shape != score.shape:
+        raise ValueError(f'{weight.size} mask pixels and {score.size} scores, wanted as many')
+    if not np.isfinite(score).all():
+        raise ValueError('scores hold NaN or infinity')
+    order = np.argsort(-score)
+    score, weight = score[order], weight[order]
+    ends = np.flatnonzero(np.diff(score, append=-np.inf))
+    true_positives = np.cumsum(weight > 0, dtype=np.float64)[ends]
+    positives = int((weight > 0).sum())
+    return PixelCurve(
+        thresholds=score[ends],
+        true_positives=true_positives,
+        false_positives=ends + 1 - true_positives,
+        overlap=np.cumsum(weight)[ends] / max(num_regions, 1),
+        positives=positives,
+        negatives=len(weight) - positives,
+    )
+
+
+def pixel_auroc(masks: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> float:
+    """AUROC over the pooled pixels of all pictures; see ``pixel_curve``."""
+    return pixel_curve(masks, maps).auroc()
+
+
+def aupro(
+    masks: Sequence[np.ndarray], maps: Sequence[np.ndarray], fpr_limit: float = 0.3
+) -> float:
+    """Area under the PRO curve; see ``PixelCurve.aupro``."""
+    return pixel_curve(masks, maps).aupro(fpr_limit)
+
+
+def f1_max_pixel(masks: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> float:
+    """Highest F1 over all thresholds of the pooled pixels; NaN without a defect pixel."""
+    return pixel_curve(masks, maps).f1_max()
 
 
 def f1_max(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
@@ -155,11 +239,6 @@ def f1_max(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     f1 = 2 * true_positives / (true_positives + false_positives + labels.sum())
     best = int(np.argmax(f1))
     return float(f1[best]), float(thresholds[best])
-
-
-def f1_max_pixel(masks: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> float:
-    """Highest F1 over all thresholds of the pooled pixels; NaN without a defect pixel."""
-    return f1_max(_pool(masks), _pool(maps))[0]
 
 
 def f1_at(labels: np.ndarray, scores: np.ndarray, threshold: float) -> float:

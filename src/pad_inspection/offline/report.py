@@ -39,12 +39,13 @@ svg .title { font-weight: 600; font-size: 12px; } svg .end { text-anchor: end; }
 svg .small { font-size: 10px; text-anchor: start; }
 svg .grid { stroke: #e4e4e4; }
 """
-_METRIC_NAMES = {
+METRIC_NAMES = {
     'image_auroc': 'image AUROC',
     'object_auroc': 'object AUROC',
     'pixel_auroc': 'pixel AUROC',
     'aupro': 'AUPRO (FPR up to 0.3)',
     'f1_max_pixel': 'best pixel F1 (threshold chosen on these pictures)',
+    'f1_pixel': 'pixel F1 at the threshold from normals',
     'localized_fraction': 'localised fraction',
     'pose_median_px': 'median pose error, px',
     'pose_fraction_below_1px': 'share of poses below 1 px',
@@ -96,14 +97,23 @@ def view_panel(
     return np.concatenate(tiles[:-1], axis=1)
 
 
-def write_report(records: Sequence[ViewRecord], report: dict[str, Any], path: Path) -> None:
+def write_report(
+    records: Sequence[ViewRecord],
+    report: dict[str, Any],
+    path: Path,
+    curve: metrics.PixelCurve | None = None,
+) -> None:
     """Write report.html.
 
     Args:
         records: evaluated pictures.
         report: what evaluate.summarize gave.
         path: file to write.
+        curve: of evaluate.pixel_curve_of(records), or None = it is made here.
     """
+    from pad_inspection.offline.evaluate import pixel_curve_of
+
+    curve = pixel_curve_of(records) if curve is None else curve
     title = f'{report["class"]}: {report["preset"]}'
     parts = [
         f'<h1>Inspection of {escape(title)}</h1>',
@@ -117,7 +127,7 @@ def write_report(records: Sequence[ViewRecord], report: dict[str, Any], path: Pa
         _steps_table(report),
         '</div>',
         '<h2>Curves and scores</h2><div class="row">',
-        *_figures(records),
+        *_figures(records, curve),
         '</div>',
     ]
     for heading, note, chosen in _galleries(records):
@@ -128,7 +138,12 @@ def write_report(records: Sequence[ViewRecord], report: dict[str, Any], path: Pa
     parts.append('<h2>Every picture</h2>')
     parts.append(_records_table(records))
     body = '\n'.join(parts)
-    path.write_text(
+    path.write_text(page(title, body))
+
+
+def page(title: str, body: str) -> str:
+    """A self-contained HTML page."""
+    return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}'
         f'</title><style>{_STYLE}</style></head><body>{body}</body></html>\n'
     )
@@ -138,12 +153,12 @@ def _metrics_table(report: dict[str, Any]) -> str:
     """The measures, with the reason where one is undefined."""
     undefined = report.get('undefined', {})
     rows = []
-    for name, label in _METRIC_NAMES.items():
+    for name, label in METRIC_NAMES.items():
         if name in report:
             value = report[name]
-            shown = f'undefined: {undefined.get(name, "")}' if value is None else _number(value)
+            shown = f'undefined: {undefined.get(name, "")}' if value is None else number(value)
             rows.append((label, shown))
-    return _table(('measure', 'value'), rows)
+    return table(('measure', 'value'), rows)
 
 
 def _verdict_table(report: dict[str, Any]) -> str:
@@ -158,7 +173,7 @@ def _verdict_table(report: dict[str, Any]) -> str:
     ):
         low, high = verdicts[interval]
         rows.append((label, f'{verdicts[wrong]} of {verdicts[total]}', f'{low:.1%} to {high:.1%}'))
-    return _table(('at the calibrated threshold', 'objects', '95% interval'), rows)
+    return table(('at the calibrated threshold', 'objects', '95% interval'), rows)
 
 
 def _steps_table(report: dict[str, Any]) -> str:
@@ -166,25 +181,22 @@ def _steps_table(report: dict[str, Any]) -> str:
     steps = report.get('median_ms_per_step', {})
     rows = [(step, f'{ms:.0f}') for step, ms in steps.items()]
     rows.append(('all', f'{sum(steps.values()):.0f}'))
-    return _table(('step', 'median ms'), rows)
+    return table(('step', 'median ms'), rows)
 
 
-def _figures(records: Sequence[ViewRecord]) -> list[str]:
+def _figures(records: Sequence[ViewRecord], curve: metrics.PixelCurve) -> list[str]:
     """ROC and PRO curves as far as they are defined, and the histogram of image scores."""
     parts = []
     labels = np.array([r.anomalous for r in records])
     scores = np.array([r.score for r in records])
     finite = scores[np.isfinite(scores)]
     ranked = np.where(np.isfinite(scores), scores, (finite.max() if finite.size else 0) + 1)
-    masks = [r.gt_mask & r.anomalous for r in records]
-    maps = [r.anomaly_map for r in records]
     curves = []
     if labels.any() and not labels.all():
         curves.append(('pictures', *metrics.roc_curve(labels, ranked)))
-    if any(mask.any() for mask in masks):
-        curves.append(('pixels', *metrics.roc_curve(np.stack(masks), np.stack(maps))))
-        fpr, overlap = metrics.pro_curve(masks, maps)
-        regions = [('regions', fpr, overlap)]
+    if curve.defined:
+        curves.append(('pixels', *curve.roc()))
+        regions = [('regions', *curve.pro())]
         parts.append(
             figures.curve_figure(
                 'PRO curve', 'false positive rate', 'region overlap', regions, x_limit=0.3
@@ -241,8 +253,8 @@ def _panel(record: ViewRecord, score_high: float) -> str:
     """One picture of a gallery with its numbers."""
     seen: Inspection = record.inspection
     text = (
-        f'{record.name}: {seen.verdict.name}, score {_number(seen.score)}, threshold '
-        f'{_number(seen.threshold)}, {record.defect}'
+        f'{record.name}: {seen.verdict.name}, score {number(seen.score)}, threshold '
+        f'{number(seen.threshold)}, {record.defect}'
     )
     if math.isfinite(record.pose_error_px):
         text += f', pose off by {record.pose_error_px:.2f} px'
@@ -270,23 +282,23 @@ def _records_table(records: Sequence[ViewRecord]) -> str:
             r.object_id,
             r.defect if r.anomalous or r.defect == 'good' else f'{r.defect} (not visible)',
             r.inspection.verdict.name,
-            _number(r.inspection.score),
-            _number(r.pose_error_px),
+            number(r.inspection.score),
+            number(r.pose_error_px),
             f'{r.seconds:.2f}',
         )
         for r in records
     ]
-    return _table(('picture', 'object', 'truth', 'verdict', 'score', 'pose px', 'seconds'), rows)
+    return table(('picture', 'object', 'truth', 'verdict', 'score', 'pose px', 'seconds'), rows)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """An HTML table."""
     head = ''.join(f'<th>{escape(cell)}</th>' for cell in header)
     lines = [''.join(f'<td>{escape(str(cell))}</td>' for cell in row) for row in rows]
     return f'<table><tr>{head}</tr>{"".join(f"<tr>{line}</tr>" for line in lines)}</table>'
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """A number for people; a dash when it is not one."""
     return f'{value:.4g}' if math.isfinite(value) else '-'
 

@@ -1,0 +1,91 @@
+"""What `pad evaluate-all` compares: published methods, and ours with one part removed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pad_inspection.config import PRESETS, InspectionConfig, from_dict, preset_config, to_dict
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the tables.
+
+    Attributes:
+        name: for folders and the command line.
+        title: for people.
+        preset: options to start from.
+        changes: nested options that differ from the preset.
+    """
+
+    name: str
+    title: str
+    preset: str
+    changes: dict[str, Any]
+
+
+_TITLES = {
+    'ours': 'ours',
+    'paper': 'paper: union of masks, binary paste, highest pixel',
+    'paper_silhouette_only': 'paper, rendered silhouette only (its table 6)',
+    'paper_background_free': 'paper, background removed (its table 7)',
+    'splatpose_plus': 'SplatPose+ on background-removed pictures',
+}
+# Each removes one part of ours.
+_ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    'without_soft_alpha': ('binary paste', {'background': {'composition': 'binary'}}),
+    'without_surroundings': (
+        'union of masks instead of the surroundings',
+        {'comparison': {'region': 'union'}},
+    ),
+    'without_color': ('no colour level', {'comparison': {'color_weight': 0.0}}),
+    'without_tolerance': ('no misalignment tolerated', {'comparison': {'tolerance_px': 0.0}}),
+    'without_brightness': (
+        'brightness of the render not matched',
+        {'comparison': {'match_brightness': False}},
+    ),
+    'without_statistics': (
+        'levels not weighed by normal views',
+        {'comparison': {'use_statistics': False}},
+    ),
+    'without_uncertainty': (
+        'expected residual of the surface not subtracted',
+        {'comparison': {'use_uncertainty': False}},
+    ),
+    'without_edge_weight': (
+        'silhouette band counts fully',
+        {'comparison': {'edge_weight': 1.0}},
+    ),
+    'without_crop': ('whole image instead of a crop', {'comparison': {'crop': False}}),
+    'without_region_score': (
+        'highest pixel instead of the best region',
+        {'comparison': {'image_score': 'max'}},
+    ),
+    'without_refinement': ('pose of PnP, not refined', {'refinement': {'max_steps': 0}}),
+}
+ABLATIONS = tuple(_ABLATIONS)
+METHODS: dict[str, Method] = {
+    **{name: Method(name, _TITLES[name], name, {}) for name in PRESETS},
+    **{
+        name: Method(name, title, 'ours', changes) for name, (title, changes) in _ABLATIONS.items()
+    },
+}
+
+
+def method_config(method: Method, own: InspectionConfig) -> InspectionConfig:
+    """Options of a method for a bundle.
+
+    Args:
+        method: which.
+        own: options that the bundle was calibrated with. Segmentation and localisation are the
+            bundle's in every method: what is compared is how anomalies are found.
+    """
+    base = own if method.preset == 'ours' else preset_config(method.preset)
+    kept = {
+        'segmentation': to_dict(own.segmentation),
+        'localization': to_dict(own.localization),
+        'rendering': to_dict(own.rendering),
+        'decision': to_dict(own.decision),
+    }
+    return from_dict(InspectionConfig, method.changes, from_dict(InspectionConfig, kept, base))
