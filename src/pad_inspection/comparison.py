@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from pad_inspection import distances, images
 from pad_inspection.config import ComparisonConfig
 from pad_inspection.datatypes import AnomalyRegion, Camera, Rigid3
 from pad_inspection.regions import SILHOUETTE_ALPHA, region_weight
+
+if TYPE_CHECKING:
+    from pad_inspection.networks.pyramid_decoder import PyramidDecoder
 
 _MARGIN_PX = 16
 _MAX_ENLARGEMENT = 2.0
@@ -40,6 +43,32 @@ class LevelMaps:
     names: tuple[str, ...]
     maps: np.ndarray
     weight: np.ndarray
+
+
+@dataclass(frozen=True)
+class PreparedPair:
+    """Query and reference as the backbone sees them: cropped, scaled, in the same light.
+
+    Attributes:
+        pair: float32 (2, h, w, 3), 0 to 255.
+        alpha: float32 (h, w), rendered opacity.
+        probability: float32 (h, w), of object in the query; the rendered opacity where there is no
+            segmentation.
+        weight: float32 (h, w), 0 = not compared.
+        box: x0, y0, x1, y1 in the query; may reach out of it.
+        size: (w, h).
+    """
+
+    pair: np.ndarray
+    alpha: np.ndarray
+    probability: np.ndarray
+    weight: np.ndarray
+    box: tuple[int, int, int, int]
+    size: tuple[int, int]
+
+    def cut(self, picture: np.ndarray) -> np.ndarray:
+        """Another picture (H, W, ...) of the query's size, cropped and scaled alike."""
+        return _cut(picture, self.box, self.size)
 
 
 def level_statistics(samples: Iterable[LevelMaps]) -> dict[str, Any]:
@@ -76,6 +105,7 @@ class Comparator:
         self,
         config: ComparisonConfig,
         statistics: dict[str, Any] | None = None,
+        learned: PyramidDecoder | None = None,
         device: str = 'cpu',
     ):
         """Load the backbone.
@@ -83,11 +113,13 @@ class Comparator:
         Args:
             config: what is compared and how.
             statistics: of ``level_statistics``; None = levels are averaged as they are.
+            learned: decoder of the learnt comparison, needed where ``learned_weight`` is not 0.
             device: torch device of the backbone.
 
         Raises:
             FileNotFoundError: the weights are not there.
-            ValueError: the statistics are of other levels.
+            ValueError: the statistics are of other levels, or the decoder is missing or of another
+                backbone.
         """
         self._config = config
         if config.backbone == 'efficientnet_b4':
@@ -105,6 +137,17 @@ class Comparator:
             self.names += ('color',)
         if config.region == 'surroundings':
             self.names += ('around_features', 'around_color')
+        self._learned = None
+        if config.learned_weight > 0:
+            from pad_inspection.networks.change_decoder import ChangeDecoder
+
+            if learned is None:
+                raise ValueError(
+                    'the model has no learnt comparison (comparison.learned_weight is '
+                    f'{config.learned_weight}): build it again, or set the weight to 0'
+                )
+            self._learned = ChangeDecoder(learned, self._backbone.channels)
+            self.names += ('learned',)
         if statistics is not None and tuple(statistics['names']) != self.names:
             raise ValueError(f'statistics of levels {statistics["names"]}, wanted {self.names}')
         self._statistics = statistics
@@ -152,12 +195,8 @@ class Comparator:
         maps = np.full((len(self.names), *alpha.shape), np.nan, np.float32)
         if not (weight > 0).any():
             return LevelMaps(self.names, maps, weight)
-        reference = reference.astype(np.float32)
-        if config.match_brightness:
-            behind = (1 - alpha[..., None]) * background.astype(np.float32)
-            reference = distances.match_brightness(query, reference - behind, alpha) + behind
-        box, size = self._crop(weight)
-        pair = np.stack([_cut(query.astype(np.float32), box, size), _cut(reference, box, size)])
+        prepared = self.prepare(query, reference, alpha, object_probability, background, weight)
+        pair, box, size = prepared.pair, prepared.box, prepared.size
         features = self._backbone.features(pair)
 
         inside = weight > 0
@@ -166,14 +205,55 @@ class Comparator:
             levels.append(self._color_level(pair))
         if config.region == 'surroundings':
             inside = alpha > SILHOUETTE_ALPHA
-            levels += self._surroundings_levels(
-                pair, features, _cut(alpha, box, size), _cut(weight, box, size)
+            levels += self._surroundings_levels(pair, features, prepared.alpha, prepared.weight)
+        if self._learned is not None:
+            probability = self._learned.predict(
+                pair, features, prepared.alpha, prepared.probability
             )
+            levels.append(images.resize(probability, *size))
         around = (weight > 0) & ~inside
+        places = {'around_features': around, 'around_color': around, 'learned': weight > 0}
         for index, (name, level) in enumerate(zip(self.names, levels, strict=True)):
-            place = around if name.startswith('around') else inside
+            place = places.get(name, inside)
             maps[index][place] = _paste(level, box, alpha.shape)[place]
         return LevelMaps(self.names, maps, weight)
+
+    def prepare(
+        self,
+        query: np.ndarray,
+        reference: np.ndarray,
+        alpha: np.ndarray,
+        object_probability: np.ndarray | None,
+        background: np.ndarray,
+        weight: np.ndarray,
+    ) -> PreparedPair:
+        """What the backbone sees; arguments of ``compare_levels``.
+
+        Args:
+            query: see ``compare_levels``.
+            reference: see ``compare_levels``.
+            alpha: see ``compare_levels``.
+            object_probability: see ``compare_levels``.
+            background: see ``compare_levels``.
+            weight: float32 (H, W) of ``regions.region_weight``, not 0 everywhere.
+        """
+        reference = reference.astype(np.float32)
+        if self._config.match_brightness:
+            behind = (1 - alpha[..., None]) * background.astype(np.float32)
+            reference = distances.match_brightness(query, reference - behind, alpha) + behind
+        box, size = self._crop(weight)
+        pair = np.stack([_cut(query.astype(np.float32), box, size), _cut(reference, box, size)])
+        seen = alpha if object_probability is None else object_probability
+        return PreparedPair(pair, *(_cut(a, box, size) for a in (alpha, seen, weight)), box, size)
+
+    def features(self, pair: np.ndarray) -> list[np.ndarray]:
+        """Features of the backbone for pictures (B, h, w, 3), from the finest level."""
+        return self._backbone.features(pair)
+
+    @property
+    def feature_channels(self) -> tuple[int, ...]:
+        """Channels of the backbone's levels."""
+        return self._backbone.channels
 
     def combine(self, levels: LevelMaps, expected: np.ndarray | None = None) -> np.ndarray:
         """Anomaly map of level distances: their mean, weighed by the spread in normal views.
@@ -186,7 +266,8 @@ class Comparator:
             float32 (H, W), 0 and above, NaN where nothing was compared.
         """
         config = self._config
-        factors = [config.color_weight if name == 'color' else 1.0 for name in levels.names]
+        weights = {'color': config.color_weight, 'learned': config.learned_weight}
+        factors = [weights.get(name, 1.0) for name in levels.names]
         factors = np.array(factors, np.float32)[:, None, None]
         maps = levels.maps
         if self._statistics is not None and config.use_statistics:

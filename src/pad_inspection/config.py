@@ -58,9 +58,10 @@ class SegmentationConfig(CheckedOptions):
 
     network: str = option(
         'isnet',
-        'isnet (installed with the package), birefnet (from weights), silhouette (none: only the '
-        'rendered silhouette is compared; localisation then matches without a mask)',
-        choices=('isnet', 'birefnet', 'silhouette'),
+        'product (trained by pad build on the product itself, in the bundle), isnet (installed '
+        'with the package), birefnet (from weights), silhouette (none: only the rendered '
+        'silhouette is compared; localisation then matches without a mask)',
+        choices=('product', 'isnet', 'birefnet', 'silhouette'),
     )
     weights: str = option('', 'file or folder of the network; empty = the installed one')
     threshold: float = option(0.5, 'probability above which a pixel is object', low=0.0, high=1.0)
@@ -207,6 +208,12 @@ class ComparisonConfig(CheckedOptions):
     distance: str = option(
         'cosine', 'cosine of normalised features, or squared_l2', choices=('cosine', 'squared_l2')
     )
+    learned_weight: float = option(
+        0.0,
+        'weight of the learnt comparison, which pad build trains on synthetic defects of the '
+        'product; 0 = none',
+        low=0.0,
+    )
     color_weight: float = option(1.0, 'weight of the colour level; 0 = none', low=0.0)
     edge_weight: float = option(
         0.7, 'weight of a narrow band along the silhouette', low=0.0, high=1.0
@@ -299,6 +306,15 @@ class FitConfig(CheckedOptions):
 
 
 @dataclass(frozen=True)
+class TrainingConfig(CheckedOptions):
+    """Training of the product's own networks on synthetic scenes."""
+
+    scenes: int = option(300, 'pictures that are made up', low=4, high=100000)
+    epochs: int = option(8, 'times that each picture is used', low=1, high=1000)
+    learning_rate: float = option(2e-3, 'highest of the schedule', low=1e-6, high=1.0)
+
+
+@dataclass(frozen=True)
 class CalibrationConfig(CheckedOptions):
     """Thresholds from held-out normal views on synthetic backgrounds."""
 
@@ -314,6 +330,7 @@ class BuildConfig(CheckedOptions):
     seed: int = option(0, 'of everything random', low=0)
     mapping: MappingConfig = field(default_factory=MappingConfig)
     fit: FitConfig = field(default_factory=FitConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     inspection: InspectionConfig = field(default_factory=InspectionConfig)
 

@@ -12,9 +12,8 @@ import dataclasses
 import logging
 import math
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -36,91 +35,15 @@ from pad_inspection.datatypes import (
     Verdict,
 )
 from pad_inspection.decision import decide_view
+from pad_inspection.observation import Clock, ModelInfo, Observation, RefinedPose
+
+if TYPE_CHECKING:
+    from pad_inspection.networks.product_networks import ProductNetworks
 
 logger = logging.getLogger(__name__)
 
 # Options outside of these sections do not change scores, so a bundle's thresholds stay valid.
 _SCORING_SECTIONS = ('segmentation', 'background', 'comparison')
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What people and programs want to know of a loaded model."""
-
-    model_id: str
-    model_version: str
-    format_version: str
-    sha256: str
-    num_reference_images: int
-    num_points3d: int
-    num_gaussians: int
-    anomaly_threshold: float
-    object_threshold: float
-    score_min: float
-    score_max: float
-    render_backend: str
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What one image shows against the model, before any threshold.
-
-    Attributes:
-        pose: result of localisation; the rest is None unless it is LOCALIZED.
-        query: uint8 (H, W, 3), rectified.
-        camera: of the query, without distortion.
-        object_mask: float32 (H, W), segmentation, or None.
-        rendered: the model at the pose, or None.
-        reference: uint8 (H, W, 3), or None.
-        anomaly_map: float32 (H, W), NaN = not compared, or None.
-        levels: what the comparison found on each level, for calibration, or None.
-        silhouette_iou, agreement: how well the render explains the image.
-        inspected_fraction: share of the object inside the image, 0 to 1.
-        timings_ms: milliseconds of each step.
-    """
-
-    pose: PoseEstimate
-    query: np.ndarray
-    camera: Camera
-    object_mask: np.ndarray | None = None
-    rendered: RenderedView | None = None
-    reference: np.ndarray | None = None
-    anomaly_map: np.ndarray | None = None
-    levels: object | None = None
-    silhouette_iou: float = float('nan')
-    agreement: float = float('nan')
-    inspected_fraction: float = 0.0
-    timings_ms: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RefinedPose:
-    """A pose with how well its render explains the image.
-
-    Attributes:
-        pose: LOCALIZED, or why there is none.
-        agreement: correlation of render and image inside the silhouette, NaN without a pose.
-        silhouette_iou: of the rendered and the segmented silhouette, NaN when not known.
-    """
-
-    pose: PoseEstimate
-    agreement: float = float('nan')
-    silhouette_iou: float = float('nan')
-
-
-class _Clock:
-    """Milliseconds of named steps."""
-
-    def __init__(self):
-        self.timings_ms: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, step: str):
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.timings_ms[step] = (time.perf_counter() - begin) * 1e3
 
 
 class Inspector:
@@ -134,6 +57,7 @@ class Inspector:
         config: InspectionConfig,
         bundle: Bundle | None = None,
         share: Inspector | None = None,
+        networks: ProductNetworks | None = None,
     ):
         """Load networks and put the model on its device.
 
@@ -145,16 +69,23 @@ class Inspector:
             bundle: where the parts come from, for ``info``.
             share: an inspector of the same thread whose networks are used again where the
                 options are the same.
+            networks: what was trained for this product; None = those of the bundle.
 
         Raises:
             FileNotFoundError: weights of a chosen network are not there.
+            ValueError: a network that was not trained for this product is to be used.
         """
         from pad_inspection.background.inpainting import create_inpainter
         from pad_inspection.background.segmentation import create_segmenter
         from pad_inspection.comparison import Comparator
         from pad_inspection.localization.localizer import Localizer
+        from pad_inspection.networks.product_networks import ProductNetworks
         from pad_inspection.rendering.renderer import SplatScene
 
+        if networks is None and bundle is not None:
+            networks = ProductNetworks.load(bundle.path)
+        networks = networks or ProductNetworks()
+        self.networks = networks
         self.config = config
         self.calibration = calibration
         self._bundle = bundle
@@ -170,7 +101,7 @@ class Inspector:
         if share is not None and share.config.segmentation == config.segmentation:
             self._segmenter = share._segmenter
         else:
-            self._segmenter = create_segmenter(config.segmentation)
+            self._segmenter = create_segmenter(config.segmentation, networks.segmentation)
         if (
             share is not None
             and share._reference is reference
@@ -180,7 +111,9 @@ class Inspector:
         else:
             self._localizer = Localizer(reference, config.localization)
         self._inpainter = create_inpainter(config.background)
-        self._comparator = Comparator(config.comparison, calibration.level_statistics)
+        self._comparator = Comparator(
+            config.comparison, calibration.level_statistics, networks.comparison
+        )
 
     @classmethod
     def from_bundle(cls, path: Path, config: InspectionConfig | None = None) -> Inspector:
@@ -279,7 +212,7 @@ class Inspector:
             frame: the image.
             cam_from_object: a known pose to start the refinement from (calibration), or None.
         """
-        clock = _Clock()
+        clock = Clock()
         with clock('rectify'):
             query, camera = images.undistort(frame.image, frame.camera)
         with clock('segment'):

@@ -21,7 +21,7 @@ from pad_inspection.datatypes import (
     Verdict,
 )
 from pad_inspection.images import mask_bbox
-from pad_inspection.pipeline import ModelInfo
+from pad_inspection.observation import ModelInfo
 
 MIN_OBJECT_PX = 20
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from pad_inspection import images
 from pad_inspection.config import SegmentationConfig
+
+if TYPE_CHECKING:
+    from pad_inspection.networks.pyramid_decoder import PyramidDecoder
 
 
 class SegmentationNetwork(Protocol):
@@ -51,20 +54,33 @@ class Segmenter:
         return keep_main_object(probability, self._config.threshold)
 
 
-def create_segmenter(config: SegmentationConfig, threads: int = 0) -> Segmenter | None:
+def create_segmenter(
+    config: SegmentationConfig, product: PyramidDecoder | None = None, threads: int = 0
+) -> Segmenter | None:
     """Load the network that the configuration names; None for 'silhouette'.
 
     Args:
         config: which network, where its weights are, how its output is cleaned.
+        product: what was trained for the product, for network 'product'.
         threads: CPU threads, 0 = all.
 
     Raises:
         FileNotFoundError: the weights are not there; the message says how to get them.
+        ValueError: 'product' is wanted and nothing was trained.
     """
     from pad_inspection.networks import weights
 
     if config.network == 'silhouette':
         return None
+    if config.network == 'product':
+        if product is None:
+            raise ValueError(
+                "the model has no segmentation of its own (segmentation.network is 'product'): "
+                "build it again, or choose 'isnet'"
+            )
+        from pad_inspection.networks.product_segmenter import ProductSegmenter
+
+        return Segmenter(ProductSegmenter(product), config)
     if config.network == 'isnet':
         from pad_inspection.networks.isnet import ISNet
 

@@ -39,6 +39,7 @@ def load(
     return efficientnet_lite.EfficientNetFeatures(
         network,
         TAPS[:num_levels],
+        CHANNELS[:num_levels],
         STRIDES[:num_levels],
         CENTERS_PX[:num_levels],
         IMAGENET_MEAN,

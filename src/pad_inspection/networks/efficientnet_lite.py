@@ -20,6 +20,7 @@ class EfficientNetFeatures:
     """Outputs of some blocks of an EfficientNet.
 
     Attributes:
+        channels: of each level.
         strides: px per cell of each level.
         centers_px: pixel index (first pixel = 0) under the first cell of each level.
     """
@@ -28,6 +29,7 @@ class EfficientNetFeatures:
         self,
         network,
         taps: tuple[int, ...],
+        channels: tuple[int, ...],
         strides: tuple[int, ...],
         centers_px: tuple[float, ...],
         mean: np.ndarray,
@@ -39,6 +41,7 @@ class EfficientNetFeatures:
         Args:
             network: EfficientNet of the package efficientnet_lite_pytorch, with its weights.
             taps: indices of the blocks whose outputs are wanted, ascending.
+            channels: of these blocks.
             strides: of these blocks, px.
             centers_px: pixel index under the first cell of these blocks.
             mean: (3,) subtracted from RGB 0..255.
@@ -47,7 +50,7 @@ class EfficientNetFeatures:
         """
         import torch
 
-        self.strides, self.centers_px = strides, centers_px
+        self.channels, self.strides, self.centers_px = channels, strides, centers_px
         self._taps = taps
         self._network = network.eval().requires_grad_(False).to(device)
         self._device = device
@@ -108,6 +111,7 @@ def load(
     return EfficientNetFeatures(
         network,
         TAPS[:num_levels],
+        CHANNELS[:num_levels],
         STRIDES[:num_levels],
         CENTERS_PX[:num_levels],
         np.full(3, 127.0),

@@ -47,42 +47,66 @@ def roll_view(
 
 def _smooth_noise(rng: np.random.Generator, height: int, width: int, slope: float) -> np.ndarray:
     """Noise (H, W) in 0..1 whose spectrum falls with frequency^slope."""
-    spectrum = np.fft.rfft2(rng.standard_normal((height, width)))
+    spectrum = np.fft.rfft2(rng.standard_normal((height, width), np.float32))
     fy, fx = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
     noise = np.fft.irfft2(spectrum / (1.5 / width + np.hypot(fy, fx)) ** slope, s=(height, width))
     noise -= noise.min()
-    return noise / max(noise.max(), 1e-9)
+    return (noise / max(noise.max(), 1e-9)).astype(np.float32)
 
 
 def synthetic_background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A cluttered background, uint8 (H, W, 3): plates with seams, tiles, or blotches.
+    """A cluttered background, uint8 (H, W, 3): surfaces that meet at sharp edges, as belt, rail,
+    floor and machine parts do, each with plates, tiles or blotches.
 
     Args:
         rng: source of everything random.
         height: px.
         width: px.
     """
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / max(height, width)
+    picture = _surface(rng, x, y)
+    for _ in range(int(rng.choice([0, 1, 2, 3, 4], p=[0.15, 0.2, 0.25, 0.25, 0.15]))):
+        angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.9)
+        across = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle) + 0.5
+        if rng.random() < 0.5:
+            # a rail or a beam: one brightness, brighter along one edge
+            band = np.abs(across - offset) < rng.uniform(0.01, 0.06)
+            tone = rng.uniform(0.02, 0.9) * (1 + rng.uniform(-0.1, 0.1, 3))
+            edge = 1 + rng.uniform(0, 1.5) * (across > offset + rng.uniform(0, 0.02))
+            picture[band] = np.clip(tone * edge[band][:, None], 0, 1)
+        else:
+            beyond = across > offset
+            picture[beyond] = _surface(rng, x, y)[beyond]
+    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def _surface(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """One surface, float32 (H, W, 3) 0..1; x and y (H, W) are 0..1 along the longer side."""
+    height, width = x.shape
     angle = rng.uniform(0, np.pi)
-    y, x = np.mgrid[0:height, 0:width].astype(np.float64) / max(height, width)
     along = x * np.cos(angle) + y * np.sin(angle)
     across = -x * np.sin(angle) + y * np.cos(angle)
-    kind = rng.choice(['plates', 'tiles', 'blotches'])
-    gray = rng.uniform(0.25, 0.75)
+    kind = rng.choice(['plates', 'tiles', 'blotches'], p=[0.5, 0.3, 0.2])
+    gray = rng.uniform(0.15, 0.8)
     color = gray * (1 + rng.uniform(-0.05, 0.05, 3) * (1 if kind == 'plates' else 4))
-    picture = np.broadcast_to(color, (height, width, 3)).copy()
-    picture *= (1 + rng.uniform(-0.5, 0.5) * along + rng.uniform(-0.5, 0.5) * across)[..., None]
+    shade = 1 + rng.uniform(-0.5, 0.5) * along + rng.uniform(-0.5, 0.5) * across
     noise = _smooth_noise(rng, height, width, rng.uniform(0.8, 1.8))
-    picture *= (0.85 + 0.3 * noise)[..., None]
-    period = rng.uniform(0.12, 0.4)
-    seam = np.mod(along + rng.uniform(0, 1), period) < rng.uniform(0.004, 0.012)
+    shade *= 0.85 + 0.3 * noise
+    if kind == 'plates':
+        # brushed metal mirrors lamps as broad bright stripes and spots
+        sheen = _smooth_noise(rng, height, width, rng.uniform(1.5, 2.5))
+        shade *= 1 + rng.uniform(0, 0.9) * (2 * sheen - 1)
+    picture = (shade[..., None] * color).astype(np.float32)
+    period = rng.uniform(0.06, 0.4)
+    seam = np.mod(along + rng.uniform(0, 1), period) < rng.uniform(0.003, 0.012)
     if kind == 'tiles':
         seam |= np.mod(across + rng.uniform(0, 1), period) < 0.008
     if kind == 'blotches':
         blotches = _smooth_noise(rng, height, width, 1.5) > rng.uniform(0.45, 0.6)
         picture[blotches] *= rng.uniform(0.4, 1.4, 3)
     else:
-        picture[seam] *= rng.uniform(0.1, 0.5)
-    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+        picture[seam] *= rng.uniform(0.1, 1.8)
+    return picture
 
 
 def composite_on_clutter(

@@ -102,6 +102,7 @@ def build_bundle(
     from pad_inspection.offline.build_model import map_views
     from pad_inspection.offline.calibrate import calibrate
     from pad_inspection.offline.fit_gaussians import fit_gaussians
+    from pad_inspection.offline.train_networks import train_networks
     from pad_inspection.rendering.gaussians import write_ply
 
     views = read_training_views(class_dir)
@@ -126,6 +127,15 @@ def build_bundle(
                 checkpoint_dir=None if work_dir is None else work / 'fit',
                 progress=update,
             )
+        with progress('train') as update:
+            networks = train_networks(
+                views,
+                fit.gaussians,
+                config.training,
+                config.inspection,
+                seed=config.seed,
+                progress=update,
+            )
         with progress('calibrate') as update:
             calibration = calibrate(
                 mapping.reference,
@@ -134,6 +144,7 @@ def build_bundle(
                 fit.holdout_names,
                 validation,
                 config,
+                networks=networks,
                 progress=update,
             )
         identity = json.dumps([digest, to_dict(config), __version__], sort_keys=True)
@@ -162,6 +173,7 @@ def build_bundle(
         with writing_bundle(out, manifest) as folder:
             mapping.reference.save(folder / 'features.npz')
             write_ply(folder / 'gaussians.ply', fit.gaussians)
+            networks.save(folder)
             calibration.save(folder)
             shutil.copytree(work / 'sfm', folder / 'sfm')
     return out

@@ -19,7 +19,8 @@ import numpy as np
 
 from pad_inspection.datatypes import Camera, PoseEstimate, PoseStatus
 from pad_inspection.geometry import from_matrix, to_matrix
-from pad_inspection.pipeline import Inspector, Observation, RefinedPose
+from pad_inspection.observation import Observation, RefinedPose
+from pad_inspection.pipeline import Inspector
 
 Arrays = dict[str, np.ndarray]
 
@@ -74,6 +75,9 @@ class CachedInspector(Inspector):
             *reference.names, reference.poses, reference.descriptors, reference.points
         )
         self._gaussians_digest = _digest(gaussians.means, gaussians.opacities, gaussians.sh)
+        decoder = self.networks.segmentation
+        weights = [] if decoder is None else [v.numpy() for v in decoder.state_dict().values()]
+        self._segmentation_digest = _digest(self.config.segmentation, *weights)
         self._stored_ms: dict[str, float] = {}
 
     def observe(self, frame, cam_from_object=None) -> Observation:
@@ -86,7 +90,7 @@ class CachedInspector(Inspector):
         """See Inspector."""
         if self._segmenter is None:
             return None
-        key = _digest(query, self.config.segmentation)
+        key = _digest(query, self._segmentation_digest)
         compute = super().segment
         return self._get('segment', key, lambda: {'probability': compute(query)})['probability']
 

@@ -12,13 +12,18 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pad_inspection.calibration import Calibration
 from pad_inspection.config import BuildConfig, CalibrationConfig
 from pad_inspection.datatypes import Frame, Gaussians, Rigid3
-from pad_inspection.pipeline import Inspector, Observation
+from pad_inspection.observation import Observation
+from pad_inspection.pipeline import Inspector
+
+if TYPE_CHECKING:
+    from pad_inspection.networks.product_networks import ProductNetworks
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +107,7 @@ def calibrate(
     validation,
     config: BuildConfig,
     *,
+    networks: ProductNetworks | None = None,
     make_inspector: Callable[..., Inspector] = Inspector,
     progress: Callable[[float, str], None] = lambda fraction, text: None,
 ) -> Calibration:
@@ -114,6 +120,7 @@ def calibrate(
         holdout_names: names of the views that the splats were not fitted to.
         validation: pictures of intact pieces on the line, may be empty.
         config: build options.
+        networks: what was trained for the product, or None.
         make_inspector: called like ``Inspector``.
         progress: called with a fraction and a text.
 
@@ -128,7 +135,7 @@ def calibrate(
     unset = Calibration(float('nan'), float('nan'))
     # a held-out view must not be localised by its own features
     others = reference.without(set(holdout_names))
-    inspector = make_inspector(others, gaussians, unset, config.inspection)
+    inspector = make_inspector(others, gaussians, unset, config.inspection, networks=networks)
     points = inspector.object_points()
     samples = []
     for number, normal in enumerate(normals):
@@ -166,7 +173,7 @@ def _learn(
 
     comparison, decision = config.inspection.comparison, config.inspection.decision
     statistics = level_statistics([s.seen.levels for s in usable])
-    comparator = Comparator(comparison, statistics)
+    comparator = Comparator(comparison, statistics, inspector.networks.comparison)
     residuals = [comparator.combine(s.seen.levels) for s in usable]
     expected_residual, expected_maps = None, [None] * len(usable)
     if comparison.use_uncertainty:
