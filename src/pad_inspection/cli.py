@@ -22,6 +22,10 @@ from collections.abc import Sequence
 # Command -> (module with add_arguments and run, what it does). Modules are imported when chosen.
 COMMANDS: dict[str, tuple[str, str]] = {
     'build': ('pad_inspection.offline.build', 'make a model bundle from pictures of good pieces'),
+    'calibrate': (
+        'pad_inspection.offline.recalibrate',
+        'thresholds from pictures of good pieces on the line',
+    ),
     'inspect': ('pad_inspection.offline.inspect_images', 'inspect pictures with a bundle'),
     'evaluate': ('pad_inspection.offline.evaluate', 'measure a bundle on a labelled data set'),
     'evaluate-all': ('pad_inspection.offline.evaluate_all', 'compare methods on all classes'),

@@ -29,9 +29,14 @@ class PyramidDecoder(nn.Module):
         """Make the layers.
 
         Args:
-            channels: channels of each level, from the finest; at most 5 levels.
+            channels: channels of each level, from the finest; 1 to 5 levels.
+
+        Raises:
+            ValueError: another number of levels.
         """
         super().__init__()
+        if not 1 <= len(channels) <= len(WIDTHS):
+            raise ValueError(f'{len(channels)} levels, wanted 1 to {len(WIDTHS)}')
         self.channels = tuple(channels)
         widths = WIDTHS[: len(self.channels)]
         self.lateral = nn.ModuleList(
@@ -97,7 +102,7 @@ def load(path: Path) -> PyramidDecoder:
         network = PyramidDecoder([state[f'lateral.{i}.weight'].shape[1] for i in range(levels)])
         network.load_state_dict({name: value.float() for name, value in state.items()})
     except (
-        RuntimeError, TypeError, AttributeError, KeyError, pickle.UnpicklingError
+        RuntimeError, TypeError, ValueError, AttributeError, KeyError, pickle.UnpicklingError
     ) as error:  # fmt: skip
         reason = str(error).splitlines()[0]
         raise ValueError(f'{path} does not hold a decoder: {reason}') from error

@@ -185,8 +185,8 @@ def _learn(
     limits = _pose_limits(usable)
     return Calibration(
         image_threshold=float(chosen.threshold),
-        pixel_threshold=float(max(np.quantile(pixels, PIXEL_QUANTILE), 1e-6)),
-        object_threshold=_object_threshold(
+        pixel_threshold=pixel_threshold(maps),
+        object_threshold=object_threshold(
             scores / chosen.threshold,
             decision.max_false_reject_rate,
             config.calibration.views_per_object,
@@ -259,7 +259,13 @@ def _expected_residuals(
     return mean_of(total), maps
 
 
-def _object_threshold(ratios: np.ndarray, rate: float, views_per_object: int) -> float:
+def pixel_threshold(maps: Sequence[np.ndarray]) -> float:
+    """Map score that hardly any pixel of normal maps (H, W), NaN = not compared, exceeds."""
+    pixels = np.concatenate([m[np.isfinite(m)] for m in maps])
+    return float(max(np.quantile(pixels, PIXEL_QUANTILE), 1e-6))
+
+
+def object_threshold(ratios: np.ndarray, rate: float, views_per_object: int) -> float:
     """Limit on the highest score over threshold among an object's views.
 
     An object is rejected by its worst view, so that a view may exceed the limit only with a rate

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from helpers.fit_views import ball, views_around
+from pad_inspection.datatypes import Camera
+from pad_inspection.offline.synthetic_scenes import (
+    KINDS,
+    SceneMaker,
+    put_on_line,
+    relight,
+    surface_normals,
+)
+
+
+@pytest.fixture(scope='module')
+def maker(tmp_path_factory):
+    views = views_around(tmp_path_factory.mktemp('views'), count=6, size=64)
+    return SceneMaker(views, ball(), threads=1, device='cpu')
+
+
+def seeds_of(maker, kind, wanted=3):
+    """Scenes of a kind; a defect that cannot be seen is told as 'none'."""
+    made = (maker.make(np.random.default_rng(seed), kind) for seed in range(40))
+    found = [scene for scene in made if scene.kind == kind][:wanted]
+    assert len(found) == wanted
+    return found
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_what_was_changed_is_known(maker, kind):
+    for scene in seeds_of(maker, kind):
+        assert scene.query.shape == (64, 64, 3) and scene.query.dtype == np.uint8
+        assert 0 <= scene.object_alpha.min() <= scene.object_alpha.max() <= 1
+        assert scene.changed.any() == (kind != 'none')
+        assert not (scene.changed & scene.ignored).any()
+        # away from the piece as it was and as it is now nothing is a defect
+        pose_alpha = maker.scene.render(scene.camera, scene.cam_from_object).alpha
+        nowhere = (pose_alpha < 0.02) & (scene.object_alpha < 0.02)
+        assert not scene.changed[nowhere].any()
+
+
+def test_an_added_block_is_object_and_a_removed_one_is_not_more(maker):
+    grown = [
+        (s.object_alpha - maker.scene.render(s.camera, s.cam_from_object).alpha)[s.changed].max()
+        for s in seeds_of(maker, 'added', 5)
+    ]
+    assert max(grown) > 0.5  # at least one sticks out of the silhouette
+    for scene in seeds_of(maker, 'removed'):
+        alpha = maker.scene.render(scene.camera, scene.cam_from_object).alpha
+        assert (scene.object_alpha <= np.maximum(alpha, 0.25) + 0.25).all()
+
+
+def test_the_same_seed_gives_the_same_scene(maker):
+    first, second = (maker.make(np.random.default_rng(4)) for _ in range(2))
+    np.testing.assert_array_equal(first.query, second.query)
+    np.testing.assert_array_equal(first.changed, second.changed)
+
+
+def test_no_views_are_refused():
+    with pytest.raises(ValueError, match='no views'):
+        SceneMaker([], ball())
+
+
+def test_normals_of_a_slanted_plane():
+    camera = Camera(40, 40, [[60.0, 0, 20], [0, 60.0, 20], [0, 0, 1]])
+    x = (np.arange(40) + 0.5 - 20) / 60
+    # points of the plane z = 1 + 0.5 X, X = x z
+    depth = np.tile(1 / (1 - 0.5 * x), (40, 1)).astype(np.float32)
+    normal = surface_normals(depth, camera)[20, 20]
+    expected = np.array([0.5, 0, -1]) / np.hypot(0.5, 1)
+    assert normal == pytest.approx(expected, abs=0.03)
+    assert not surface_normals(np.full((40, 40), np.nan, np.float32), camera).any()
+
+
+def test_other_light_changes_colours_but_no_shape():
+    camera = Camera(40, 40, [[60.0, 0, 20], [0, 60.0, 20], [0, 0, 1]])
+    alpha = np.zeros((40, 40), np.float32)
+    alpha[10:30, 10:30] = 1
+    depth = np.where(alpha > 0, np.float32(1), np.float32(np.nan))
+    color = 0.4 * np.repeat(alpha[..., None], 3, axis=2)
+    relit = relight(color, alpha, depth, camera, np.random.default_rng(0))
+    assert not relit[alpha == 0].any()
+    assert np.abs(relit - color)[alpha > 0].max() > 0.01
+    assert relit.max() <= 1
+
+
+def test_a_piece_on_the_line_keeps_its_pixels():
+    alpha = np.zeros((48, 48), np.float32)
+    alpha[12:36, 12:36] = 1
+    color = alpha[..., None] * np.float32([0.9, 0.1, 0.1])
+    picture = put_on_line(color, alpha, np.random.default_rng(1)).astype(int)
+    inside = picture[16:32, 16:32].reshape(-1, 3)
+    assert np.abs(inside - [230, 26, 26]).max() < 15
+    assert picture[:10].std() > 1  # clutter around it
