@@ -9,7 +9,7 @@ Examples:
   pad calibrate out/coupe line/good/*.png --camera camera.json
   pad calibrate out/coupe line/good/*.png --camera camera.json --only-line --out out/coupe_line_2
 
-CAMERA.json is that of `pad inspect`. Take pictures of several pieces in all the poses that occur; a
+CAMERA.json is that of `pad inspect`. Take pictures of several pieces in all poses that occur; a
 picture that cannot be localised counts for nothing and is named.
 """
 
