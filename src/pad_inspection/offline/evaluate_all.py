@@ -105,6 +105,7 @@ class ClassEvaluation:
             read_validation_images,
         )
         from pad_inspection.localization.reference import ReferenceModel
+        from pad_inspection.networks.product_networks import ProductNetworks
         from pad_inspection.offline.cached_inspector import StepStore
         from pad_inspection.rendering.gaussians import read_ply
 
@@ -120,6 +121,7 @@ class ClassEvaluation:
         self._validation = read_validation_images(class_dir)
         self._tests = _spread(read_test_images(class_dir), limit)
         self._store = StepStore(out / 'cache')
+        self._networks = ProductNetworks.load(self._bundle.path)
         self._shared = None
 
     def evaluate(self, method: Method, bar=None) -> dict[str, Any]:
@@ -176,6 +178,7 @@ class ClassEvaluation:
                 self._held_out(),
                 self._validation,
                 build,
+                networks=self._networks,
                 make_inspector=partial(make, share=self._shared),
             )
         inspector = make(
@@ -187,9 +190,9 @@ class ClassEvaluation:
 
     def _held_out(self) -> list[str]:
         """Names of the views that the Gaussians were not fitted to."""
-        from pad_inspection.offline.fit_gaussians import holdout_names
+        from pad_inspection.offline.fit_gaussians import split_holdout
 
-        return holdout_names([view.name for view in self._views], self._build.fit.holdout_every)
+        return [v.name for v in split_holdout(self._views, self._build.fit.holdout_every)[1]]
 
 
 def _spread(images: list, limit: int | None) -> list:
