@@ -238,7 +238,7 @@ class Comparator:
             weight: float32 (H, W) of ``regions.region_weight``, not 0 everywhere.
         """
         reference = reference.astype(np.float32)
-        if self._config.match_brightness:
+        if self._config.match_light == 'gain':
             behind = (1 - alpha[..., None]) * background.astype(np.float32)
             reference = distances.match_brightness(query, reference - behind, alpha) + behind
         box, size = self._crop(weight)

@@ -225,7 +225,13 @@ class ComparisonConfig(CheckedOptions):
         low=0.0,
         high=8.0,
     )
-    match_brightness: bool = option(True, 'give the render the brightness of the query first')
+    match_light: str = option(
+        'normals',
+        'give the render the light of the query first. normals: a smooth function of the surface '
+        'normal, for pieces that lie otherwise under the lamps than in the pictures of the model; '
+        'gain: one factor; none',
+        choices=('normals', 'gain', 'none'),
+    )
     blur_sigma_px: float = option(2.0, 'Gaussian blur of the map', unit='px', low=0.0)
     use_statistics: bool = option(True, 'weigh each level by its mean and spread in normal views')
     use_uncertainty: bool = option(
@@ -342,7 +348,7 @@ _PUBLISHED_COMPARISON: dict[str, Any] = {
     'edge_weight': 1.0,
     'tolerance_px': 0.0,
     'use_statistics': False,
-    'match_brightness': False,
+    'match_light': 'none',
     'use_uncertainty': False,
     'blur_sigma_px': 4.0,
     'image_score': 'max',

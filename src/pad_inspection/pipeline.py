@@ -241,6 +241,7 @@ class Inspector:
         with clock('inpaint'):
             query, background = self._background(query, probability, rendered)
         with clock('compose'):
+            rendered = self._relit(rendered, query, camera)
             reference = self._compose(rendered, background)
         with clock('compare'):
             levels = self._comparator.compare_levels(
@@ -354,6 +355,14 @@ class Inspector:
         dilation_px = self.config.background.dilation_px
         hole = hole_mask(rendered.alpha, probability, self.config.comparison, dilation_px)
         return query, self._inpainter.inpaint(query, hole)
+
+    def _relit(self, rendered: RenderedView, query: np.ndarray, camera: Camera) -> RenderedView:
+        """The render in the light of the query."""
+        if self.config.comparison.match_light != 'normals':
+            return rendered
+        from pad_inspection.rendering.relighting import relight
+
+        return relight(rendered, camera, query)
 
     def _compose(self, rendered: RenderedView, background: np.ndarray) -> np.ndarray:
         """What a good piece would look like in this image."""

@@ -7,8 +7,7 @@ from pad_inspection.offline.synthetic_scenes import (
     KINDS,
     SceneMaker,
     put_on_line,
-    relight,
-    surface_normals,
+    random_light,
 )
 
 
@@ -61,24 +60,13 @@ def test_no_views_are_refused():
         SceneMaker([], ball())
 
 
-def test_normals_of_a_slanted_plane():
-    camera = Camera(40, 40, [[60.0, 0, 20], [0, 60.0, 20], [0, 0, 1]])
-    x = (np.arange(40) + 0.5 - 20) / 60
-    # points of the plane z = 1 + 0.5 X, X = x z
-    depth = np.tile(1 / (1 - 0.5 * x), (40, 1)).astype(np.float32)
-    normal = surface_normals(depth, camera)[20, 20]
-    expected = np.array([0.5, 0, -1]) / np.hypot(0.5, 1)
-    assert normal == pytest.approx(expected, abs=0.03)
-    assert not surface_normals(np.full((40, 40), np.nan, np.float32), camera).any()
-
-
 def test_other_light_changes_colours_but_no_shape():
     camera = Camera(40, 40, [[60.0, 0, 20], [0, 60.0, 20], [0, 0, 1]])
     alpha = np.zeros((40, 40), np.float32)
     alpha[10:30, 10:30] = 1
     depth = np.where(alpha > 0, np.float32(1), np.float32(np.nan))
     color = 0.4 * np.repeat(alpha[..., None], 3, axis=2)
-    relit = relight(color, alpha, depth, camera, np.random.default_rng(0))
+    relit = random_light(color, alpha, depth, camera, np.random.default_rng(0))
     assert not relit[alpha == 0].any()
     assert np.abs(relit - color)[alpha > 0].max() > 0.01
     assert relit.max() <= 1

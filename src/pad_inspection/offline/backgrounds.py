@@ -66,18 +66,35 @@ def synthetic_background(rng: np.random.Generator, height: int, width: int) -> n
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / max(height, width)
     picture = _surface(rng, x, y)
     for _ in range(int(rng.choice([0, 1, 2, 3, 4], p=[0.15, 0.2, 0.25, 0.25, 0.15]))):
-        angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.9)
-        across = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle) + 0.5
         if rng.random() < 0.5:
-            # a rail or a beam: one brightness, brighter along one edge
-            band = np.abs(across - offset) < rng.uniform(0.01, 0.06)
             tone = rng.uniform(0.02, 0.9) * (1 + rng.uniform(-0.1, 0.1, 3))
-            edge = 1 + rng.uniform(0, 1.5) * (across > offset + rng.uniform(0, 0.02))
-            picture[band] = np.clip(tone * edge[band][:, None], 0, 1)
+            draw_band(picture, rng.uniform(0.1, 0.9, 2) * [width, height], tone, rng)
         else:
+            angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.9)
+            across = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle) + 0.5
             beyond = across > offset
             picture[beyond] = _surface(rng, x, y)[beyond]
     return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def draw_band(picture: np.ndarray, through, tone, rng: np.random.Generator) -> None:
+    """Draw a straight rail or beam into a picture, brighter along one edge.
+
+    Args:
+        picture: float32 (H, W, 3), 0 to 1; changed.
+        through: (x, y), px, a point of the band.
+        tone: (3,), its colour.
+        rng: source of everything random.
+    """
+    height, width = picture.shape[:2]
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    angle, size = rng.uniform(0, 2 * np.pi), max(height, width)
+    across = ((x - through[0]) * np.cos(angle) + (y - through[1]) * np.sin(angle)) / size
+    half = rng.uniform(0.008, 0.06)
+    across += rng.uniform(-half, half)
+    band = np.abs(across) < half
+    edge = 1 + rng.uniform(-0.3, 1.5) * (across > rng.uniform(0, half))
+    picture[band] = np.clip(tone * edge[band][:, None], 0, 1)
 
 
 def _surface(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:

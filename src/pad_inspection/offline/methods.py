@@ -41,10 +41,11 @@ _ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     'without_color': ('no colour level', {'comparison': {'color_weight': 0.0}}),
     'without_tolerance': ('no misalignment tolerated', {'comparison': {'tolerance_px': 0.0}}),
-    'without_brightness': (
-        'brightness of the render not matched',
-        {'comparison': {'match_brightness': False}},
+    'without_relighting': (
+        'one brightness for the render instead of light by surface normals',
+        {'comparison': {'match_light': 'gain'}},
     ),
+    'without_learned': ('no learnt comparison', {'comparison': {'learned_weight': 0.0}}),
     'without_statistics': (
         'levels not weighed by normal views',
         {'comparison': {'use_statistics': False}},

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pad_inspection import geometry, images
-from pad_inspection.datatypes import Camera, Gaussians, Rigid3
-from pad_inspection.offline.backgrounds import roll_view, synthetic_background
+from pad_inspection.datatypes import Camera, Gaussians, RenderedView, Rigid3
+from pad_inspection.offline.backgrounds import draw_band, roll_view, synthetic_background
+from pad_inspection.rendering.relighting import surface_normals
 
 KINDS = ('none', 'recolour', 'removed', 'added')
 _SH_DC = 0.28209479177387814
@@ -113,7 +114,7 @@ class SceneMaker:
         if changed.sum() < 12:
             changed[:] = False
             kind = 'none'
-        relit = relight(piece.color, piece.alpha, depth, view.camera, rng)
+        relit = random_light(piece.color, piece.alpha, depth, view.camera, rng)
         query = put_on_line(relit, piece.alpha, rng)
         return SyntheticScene(
             query,
@@ -235,7 +236,7 @@ class SceneMaker:
         return np.where(share > 0.5, view.depth, rendered.depth)
 
 
-def relight(
+def random_light(
     color: np.ndarray,
     alpha: np.ndarray,
     depth: np.ndarray,
@@ -257,7 +258,8 @@ def relight(
     Returns:
         float32 (H, W, 3), premultiplied.
     """
-    normal = surface_normals(depth, camera)
+    nothing = np.zeros((*alpha.shape, 3), np.float32)
+    normal = np.nan_to_num(surface_normals(RenderedView(nothing, alpha, depth), camera))
     x, y, z = normal[..., 0], normal[..., 1], normal[..., 2]
     bases = np.stack([x, y, z, x * y, y * z, x * z, x * x - y * y])
     strength = rng.uniform(0.05, 0.35)
@@ -272,20 +274,6 @@ def relight(
         lobe = np.clip(normal @ toward, 0, 1) ** rng.uniform(4, 40)
         relit = relit + rng.uniform(0.05, 0.4) * (lobe * alpha)[..., None]
     return np.clip(relit, 0, alpha[..., None]).astype(np.float32)
-
-
-def surface_normals(depth: np.ndarray, camera: Camera) -> np.ndarray:
-    """Normals float32 (H, W, 3) of a depth image in the camera frame; zeros where nothing is."""
-    known = np.isfinite(depth)
-    filled = np.where(known, depth, 0).astype(np.float32)
-    weight = images.blur(known.astype(np.float32), 1.5)
-    smooth = images.blur(filled, 1.5) / np.maximum(weight, 1e-3)
-    du = np.gradient(smooth, axis=1) * camera.K[0, 0]
-    dv = np.gradient(smooth, axis=0) * camera.K[1, 1]
-    near = np.maximum(smooth, 1e-6)
-    normal = np.stack([du / near, dv / near, -np.ones_like(near)], axis=-1)
-    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-    return np.where(known[..., None], normal, 0).astype(np.float32)
 
 
 def put_on_line(color: np.ndarray, alpha: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -304,6 +292,7 @@ def put_on_line(color: np.ndarray, alpha: np.ndarray, rng: np.random.Generator) 
     height, width = alpha.shape
     size = max(height, width)
     behind = images.to_float(synthetic_background(rng, height, width))
+    _draw_bands_behind(behind, color, alpha, rng)
     down = rng.uniform(0, 2 * np.pi)
     direction = np.array([np.cos(down), np.sin(down)])
     if rng.random() < 0.7:
@@ -319,6 +308,23 @@ def put_on_line(color: np.ndarray, alpha: np.ndarray, rng: np.random.Generator) 
         mixed = images.blur(mixed.astype(np.float32), rng.uniform(0.2, 0.7))
     mixed = mixed * 255 + rng.normal(0, rng.uniform(0.3, 2.0), mixed.shape)
     return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
+
+
+def _draw_bands_behind(behind, color, alpha, rng) -> None:
+    """Rails and edges that end at the piece's outline, often in its own colours.
+
+    They look most like added parts, so that a network has to meet many.
+    """
+    rows, columns = np.nonzero((alpha > 0.4) & (alpha < 0.95))
+    if not len(rows):
+        return
+    opaque = color[alpha > 0.95]
+    for _ in range(int(rng.choice([0, 1, 2], p=[0.4, 0.4, 0.2]))):
+        i = int(rng.integers(len(rows)))
+        tone = np.full(3, rng.uniform(0.02, 0.6))
+        if len(opaque) and rng.random() < 0.5:
+            tone = opaque[int(rng.integers(len(opaque)))] * rng.uniform(0.7, 1.2)
+        draw_band(behind, (columns[i], rows[i]), np.clip(tone, 0, 1), rng)
 
 
 def _mirror(behind, color, alpha, direction, rng) -> np.ndarray:

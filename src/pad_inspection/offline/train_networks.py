@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,13 +20,15 @@ from pad_inspection.background.composition import compose_reference
 from pad_inspection.background.inpainting import create_inpainter
 from pad_inspection.comparison import Comparator
 from pad_inspection.config import InspectionConfig, TrainingConfig
-from pad_inspection.datatypes import Gaussians, Rigid3
+from pad_inspection.datatypes import Camera, Gaussians, Rigid3
 from pad_inspection.networks import efficientnet_lite, product_segmenter
 from pad_inspection.networks.change_decoder import change_levels, level_channels
 from pad_inspection.networks.product_networks import ProductNetworks
 from pad_inspection.networks.pyramid_decoder import PyramidDecoder
 from pad_inspection.offline.synthetic_scenes import SceneMaker, SyntheticScene
 from pad_inspection.regions import hole_mask, region_weight
+from pad_inspection.rendering.relighting import relight
+from pad_inspection.rendering.renderer import SplatScene
 
 # Poses of the refinement are off by so much (standard deviations).
 _POSE_NOISE_PX = 0.25
@@ -74,46 +77,90 @@ def train_networks(
         seed: of everything random.
         progress: called with a fraction and a text.
     """
-    wants_segmentation = inspection.segmentation.network == 'product'
-    wants_comparison = inspection.comparison.learned_weight > 0
-    if not (wants_segmentation or wants_comparison):
+    used = _used_networks(inspection)
+    if not any(used):
         return ProductNetworks()
     rendering = inspection.rendering
     maker = SceneMaker(views, gaussians, rendering.threads, rendering.device)
+    start = pretrained()
+    return train_on([maker], config, inspection, start, seed=seed, progress=progress)
+
+
+def _used_networks(inspection: InspectionConfig) -> tuple[bool, bool]:
+    """Whether a configuration uses the product's segmentation, and the learnt comparison."""
+    return (
+        inspection.segmentation.network == 'product',
+        inspection.comparison.learned_weight > 0,
+    )
+
+
+def pretrained() -> ProductNetworks:
+    """The networks of the package, trained on other products, to start from."""
+    folder = Path(__file__).resolve().parents[1] / 'data' / 'networks'
+    return ProductNetworks.load(folder)
+
+
+def train_on(
+    makers: Sequence[SceneMaker],
+    config: TrainingConfig,
+    inspection: InspectionConfig,
+    start: ProductNetworks,
+    *,
+    seed: int = 0,
+    progress: Callable[[float, str], None] = lambda fraction, text: None,
+) -> ProductNetworks:
+    """Train on scenes of one product or of several.
+
+    Args:
+        makers: of each product; ``config.scenes`` is for all together.
+        config: see ``train_networks``.
+        inspection: see ``train_networks``.
+        start: networks to start from, where their layers fit; empty = from scratch.
+        seed: see ``train_networks``.
+        progress: see ``train_networks``.
+    """
+    wants_segmentation, wants_comparison = _used_networks(inspection)
     scenes = []
     for number in range(config.scenes):
-        scenes.append(maker.make(np.random.default_rng([seed, number])))
-        progress(0.3 * (number + 1) / config.scenes, f'{number + 1} of {config.scenes} scenes')
+        maker = makers[number % len(makers)]
+        scenes.append((maker, maker.make(np.random.default_rng([seed, number]))))
+        progress(0.25 * (number + 1) / config.scenes, f'{number + 1} of {config.scenes} scenes')
     segmentation = comparison = None
     if wants_segmentation:
         backbone = efficientnet_lite.load(None, product_segmenter.LEVELS)
-        examples = [
-            _segmentation_example(scene, backbone, np.random.default_rng([seed, number, 1]))
-            for number, scene in enumerate(scenes)
-        ]
+        examples = []
+        for number, (_, scene) in enumerate(scenes):
+            rng = np.random.default_rng([seed, number, 1])
+            examples.append(_segmentation_example(scene, backbone, rng))
+            progress(0.25 + 0.1 * (number + 1) / len(scenes), 'features for the segmentation')
         segmentation = fit_decoder(
             product_segmenter.CHANNELS,
             examples,
             config,
+            start=start.segmentation,
             seed=seed,
-            progress=lambda fraction, text: progress(0.3 + 0.3 * fraction, f'segmentation {text}'),
+            progress=lambda fraction, text: progress(
+                0.35 + 0.2 * fraction, f'segmentation {text}'
+            ),
         )
     if wants_comparison:
         segment = None
         if segmentation is not None:
             segment = product_segmenter.ProductSegmenter(segmentation).predict
-        making = _ComparisonExamples(maker, inspection, segment)
-        examples = [
-            making.example(scene, np.random.default_rng([seed, number, 2]))
-            for number, scene in enumerate(scenes)
-        ]
+        making = _ComparisonExamples(inspection, segment)
+        examples = []
+        for number, (maker, scene) in enumerate(scenes):
+            rng = np.random.default_rng([seed, number, 2])
+            examples.append(making.example(maker.scene, scene, rng))
+            progress(0.55 + 0.2 * (number + 1) / len(scenes), 'features for the comparison')
         comparison = fit_decoder(
             making.channels,
             examples,
             config,
+            start=start.comparison,
             positive_weight=_DEFECT_WEIGHT,
             seed=seed,
-            progress=lambda fraction, text: progress(0.6 + 0.4 * fraction, f'comparison {text}'),
+            progress=lambda share, text: progress(0.75 + 0.25 * share, f'comparison {text}'),
         )
     return ProductNetworks(segmentation, comparison)
 
@@ -123,6 +170,7 @@ def fit_decoder(
     examples: Sequence[_Example],
     config: TrainingConfig,
     *,
+    start: PyramidDecoder | None = None,
     positive_weight: float = 1.0,
     seed: int = 0,
     progress: Callable[[float, str], None] = lambda fraction, text: None,
@@ -135,6 +183,7 @@ def fit_decoder(
         channels: of the levels.
         examples: at least one.
         config: epochs and learning rate.
+        start: weights to start from if it is of the same levels; None = random ones.
         positive_weight: of pixels with target 1 in the cross-entropy.
         seed: of weights and order.
         progress: called with a fraction and a text.
@@ -145,6 +194,9 @@ def fit_decoder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = PyramidDecoder(channels)
+    if start is not None and start.channels == network.channels:
+        network.load_state_dict(start.state_dict())
+    network.train()
     batch = min(_BATCH, len(examples))
     steps = config.epochs * (len(examples) // batch)
     optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=1e-3)
@@ -217,18 +269,15 @@ class _ComparisonExamples:
 
     def __init__(
         self,
-        maker: SceneMaker,
         inspection: InspectionConfig,
         segment: Callable[[np.ndarray], np.ndarray] | None,
     ):
         """Load the backbone.
 
         Args:
-            maker: of the scenes.
             inspection: how pictures are composed and compared.
             segment: probability of object (H, W) of a picture; None = the true one is used.
         """
-        self._maker = maker
         self._inspection = inspection
         self._segment = segment
         plain = dataclasses.replace(inspection.comparison, learned_weight=0.0)
@@ -236,11 +285,13 @@ class _ComparisonExamples:
         self._inpainter = create_inpainter(inspection.background)
         self.channels = level_channels(self._comparator.feature_channels)
 
-    def example(self, scene: SyntheticScene, rng: np.random.Generator) -> _Example:
+    def example(
+        self, splats: SplatScene, scene: SyntheticScene, rng: np.random.Generator
+    ) -> _Example:
         """One example: a crop that shows the defect if there is one."""
         config = self._inspection
-        pose = noisy_pose(scene.cam_from_object, self._maker.scene, scene.camera, rng)
-        rendered = self._maker.scene.render(scene.camera, pose)
+        pose = noisy_pose(scene.cam_from_object, splats, scene.camera, rng)
+        rendered = splats.render(scene.camera, pose)
         probability = scene.object_alpha if self._segment is None else self._segment(scene.query)
         hole = hole_mask(
             rendered.alpha, probability, config.comparison, config.background.dilation_px
@@ -248,6 +299,8 @@ class _ComparisonExamples:
         background = scene.query
         if self._inpainter is not None:
             background = self._inpainter.inpaint(scene.query, hole)
+        if config.comparison.match_light == 'normals':
+            rendered = relight(rendered, scene.camera, scene.query)
         reference = compose_reference(rendered, background, config.background)
         weight = region_weight(rendered.alpha, probability, config.comparison)
         prepared = self._comparator.prepare(
@@ -276,7 +329,9 @@ class _ComparisonExamples:
         )
 
 
-def noisy_pose(pose: Rigid3, scene, camera, rng: np.random.Generator) -> Rigid3:
+def noisy_pose(
+    pose: Rigid3, scene: SplatScene, camera: Camera, rng: np.random.Generator
+) -> Rigid3:
     """A pose as wrong as those of the refinement, turned about the object's centre."""
     rotation = geometry.rotation_from_axis_angle(np.radians(rng.normal(0, _POSE_NOISE_DEG, 3)))
     center = geometry.transform(pose, scene.center[None])[0]
