@@ -238,3 +238,14 @@ def test_preview(sound, tmp_path):
         preview(sound, tmp_path / 'sheet.gif')
     with pytest.raises(FileNotFoundError, match='holds no class folder'):
         preview(tmp_path / 'nothing', out)
+
+
+def test_windows_are_no_fault_of_the_views_that_look_through_them():
+    ring = np.zeros((30, 30), bool)
+    ring[5:25, 5:25] = True
+    whole = ring.copy()
+    ring[10:15, 8:20] = False
+    np.testing.assert_array_equal(check_dataset.without_holes(ring), whole)
+    open_side = ring.copy()
+    open_side[10:15, :8] = False  # no hole any more
+    np.testing.assert_array_equal(check_dataset.without_holes(open_side), open_side)

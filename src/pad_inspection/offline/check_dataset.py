@@ -201,7 +201,8 @@ def _check_training(class_dir: Path, report: ClassReport, seen: dict[str, str]):
             report.faults.append(f'{view.name}: {fault}')
         if inside.any():
             names.append(view.name)
-            silhouettes.append(Silhouette(camera, view.cam_from_object, inside))
+            filled = without_holes(inside)
+            silhouettes.append(Silhouette(camera, view.cam_from_object, filled))
     return _check_agreement(names, silhouettes, report)
 
 
@@ -227,6 +228,22 @@ def _silhouette_fault(inside: np.ndarray) -> str | None:
     if border.any():
         return 'the edge of the picture cuts the object off'
     return None
+
+
+def without_holes(inside: np.ndarray) -> np.ndarray:
+    """A silhouette, bool (H, W), with its holes filled.
+
+    Few views look through a window; the hull of all views has none there, and that is no fault of
+    these few.
+    """
+    import cv2
+
+    outlines, _ = cv2.findContours(
+        inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
+    filled = np.zeros(inside.shape, np.uint8)
+    cv2.drawContours(filled, outlines, -1, 1, cv2.FILLED)
+    return filled > 0
 
 
 def _check_agreement(names: list[str], silhouettes: list[Silhouette], report: ClassReport):

@@ -306,7 +306,8 @@ def put_on_line(color: np.ndarray, alpha: np.ndarray, rng: np.random.Generator) 
     mixed = color + (1 - alpha[..., None]) * behind
     if rng.random() < 0.5:
         mixed = images.blur(mixed.astype(np.float32), rng.uniform(0.2, 0.7))
-    mixed = mixed * 255 + rng.normal(0, rng.uniform(0.3, 2.0), mixed.shape)
+    noise = rng.standard_normal(mixed.shape, np.float32)
+    mixed = mixed * 255 + rng.uniform(0.3, 2.0) * noise
     return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
 
 
