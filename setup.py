@@ -41,6 +41,7 @@ setup(
         'pad_inspection': [
             'data/**/*',
             'data/*',
+            'offline/*.js',
             'rendering/*.so',
             'rendering/**/*.cpp',
             'rendering/**/*.h',

@@ -83,7 +83,9 @@ def main() -> None:
     options.out.write_text(json.dumps(record, indent=1))
     for name, value in result.quality.items():
         print(f'{name:>14}: {value:.4g}')
-    print(f'{"cpu_seconds":>14}: {record["cpu_seconds"]}   written to {options.out}')
+    for name in ('cpu_seconds', 'peak_memory_mb'):
+        print(f'{name:>14}: {record[name]}')
+    print(f'written to {options.out}')
 
 
 if __name__ == '__main__':

@@ -1,14 +1,16 @@
 """Time the CPU rasterizer: each instruction set, number of Gaussians, image size and threads.
 
 Gaussians lie on a sphere that fills the image. Least time of several runs, in milliseconds, of the
-processor for one thread, else of the clock; written to out/bench/render.json as well.
+processor for one thread, else of the clock; written to out/bench/render.json as well. The variant
+"torch" is the same in plain torch operations (torch_tiles.py), once for each size on one thread.
 
 Examples:
   make bench-render
-  python bench/bench_render.py --counts 50000 --sizes 400 --threads 1
+  python bench/bench_render.py --counts 50000 --sizes 400 --threads 1 --no-torch
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch_tiles
 
 from pad_inspection.rendering import cpu_backend
 
@@ -50,7 +53,9 @@ def least_ms(run, repeats: int, clock) -> float:
     return min(times) * 1e3
 
 
-def measure(count: int, size: int, threads: int, repeats: int) -> tuple[float, float]:
+def measure(
+    count: int, size: int, threads: int, repeats: int, *, in_torch: bool = False
+) -> tuple[float, float]:
     """Milliseconds of forward, and of forward and backward."""
     tensors = sphere(count)
     viewmat = torch.eye(4)
@@ -61,6 +66,8 @@ def measure(count: int, size: int, threads: int, repeats: int) -> tuple[float, f
         projection = cpu_backend.project(
             *tensors, viewmat, pinhole, sh_degree=SH_DEGREE, threads=threads
         )
+        if in_torch:
+            return torch_tiles.rasterize(projection, pinhole)
         return cpu_backend.rasterize(projection, pinhole, threads=threads)
 
     def without_gradient():
@@ -92,34 +99,43 @@ def main() -> None:
     parser.add_argument('--sizes', type=int, nargs='+', default=[400, 800])
     parser.add_argument('--threads', type=int, nargs='+', default=[1, 2])
     parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--torch', action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument('--out', type=Path, default=Path('out/bench/render.json'))
     arguments = parser.parse_args()
 
-    rows = []
+    rows: list[dict] = []
+
+    def add(variant: str, count: int, size: int, threads: int, times: tuple[float, float]) -> None:
+        forward, both = times
+        print(
+            f'| {variant} | {count} | {size} | {threads} | {forward:.1f} | {both:.1f} |',
+            flush=True,
+        )
+        rows.append(
+            {
+                'variant': variant,
+                'gaussians': count,
+                'size_px': size,
+                'threads': threads,
+                'forward_ms': forward,
+                'forward_backward_ms': both,
+            }
+        )
+
     print('| variant | Gaussians | px | threads | forward, ms | forward + backward, ms |')
     print('|---|---|---|---|---|---|')
     for variant in cpu_backend.available_variants():
         os.environ['PAD_RASTERIZER'] = variant
-        for count in arguments.counts:
-            for size in arguments.sizes:
-                for threads in arguments.threads:
-                    torch.set_num_threads(threads)
-                    forward, both = measure(count, size, threads, arguments.repeats)
-                    print(
-                        f'| {variant} | {count} | {size} | {threads} | {forward:.1f} '
-                        f'| {both:.1f} |',
-                        flush=True,
-                    )
-                    rows.append(
-                        {
-                            'variant': variant,
-                            'gaussians': count,
-                            'size_px': size,
-                            'threads': threads,
-                            'forward_ms': forward,
-                            'forward_backward_ms': both,
-                        }
-                    )
+        for count, size, threads in itertools.product(
+            arguments.counts, arguments.sizes, arguments.threads
+        ):
+            torch.set_num_threads(threads)
+            add(variant, count, size, threads, measure(count, size, threads, arguments.repeats))
+    if arguments.torch:
+        del os.environ['PAD_RASTERIZER']
+        torch.set_num_threads(1)
+        for count, size in itertools.product(arguments.counts, arguments.sizes):
+            add('torch', count, size, 1, measure(count, size, 1, 1, in_torch=True))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     record = {
         'processor': processor(),

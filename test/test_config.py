@@ -25,6 +25,14 @@ def test_presets_keep_the_published_choices():
     assert config.preset_config('splatpose_plus').background.inpainter == 'none'
 
 
+def test_a_fit_profile_sets_the_defaults_and_values_override_it():
+    made = config.from_dict(BuildConfig, {'fit': {'profile': 'paper', 'iterations': 20}})
+    assert (made.fit.iterations, made.fit.densify_interval, made.fit.sh_degree) == (20, 1000, 3)
+    assert config.from_dict(BuildConfig, {'fit': {'profile': 'fast'}}) == BuildConfig()
+    with pytest.raises(ValueError, match='paper'):
+        config.from_dict(BuildConfig, {'fit': {'profile': 'slow'}})
+
+
 def test_unknown_preset():
     with pytest.raises(ValueError, match='unknown preset'):
         config.preset_config('theirs')

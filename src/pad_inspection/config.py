@@ -296,6 +296,12 @@ class MappingConfig(CheckedOptions):
 class FitConfig(CheckedOptions):
     """Fitting the Gaussians."""
 
+    profile: str = option(
+        'fast',
+        'sets the other defaults: fast (minutes on a CPU), paper (the steps of SplatPose: 15000, '
+        'spherical harmonics of degree 3; for a GPU or a long wait)',
+        choices=('fast', 'paper'),
+    )
     iterations: int = option(3000, 'optimisation steps', low=1, high=200000)
     sh_degree: int = option(2, 'degree of the spherical harmonics', low=0, high=3)
     max_gaussians: int = option(20000, 'densification stops there', low=100)
@@ -308,7 +314,7 @@ class FitConfig(CheckedOptions):
     )
     ssim_weight: float = option(0.2, 'weight of D-SSIM in the loss', low=0.0, high=1.0)
     alpha_weight: float = option(0.1, 'weight of the alpha term in the loss', low=0.0)
-    holdout_every: int = option(8, 'each n-th view is held out for quality and calibration', low=2)
+    holdout_every: int = option(8, 'one in n views is held out for quality and calibration', low=2)
 
 
 @dataclass(frozen=True)
@@ -385,6 +391,17 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
     },
 }
 
+# What each fit profile changes from the defaults; 'fast' is the defaults.
+FIT_PROFILE_VALUES: dict[str, dict[str, Any]] = {
+    'fast': {},
+    'paper': {
+        'iterations': 15000,
+        'densify_interval': 1000,
+        'sh_degree': 3,
+        'max_gaussians': 100000,
+    },
+}
+
 
 def preset_config(preset: str) -> InspectionConfig:
     """The inspection configuration of a named preset.
@@ -402,7 +419,8 @@ def from_dict(config_class, values: dict[str, Any], base=None):
 
     Args:
         config_class: one of the dataclasses here.
-        values: nested mapping; for an InspectionConfig a 'preset' key selects the defaults.
+        values: nested mapping; for an InspectionConfig a 'preset' key selects the defaults, for a
+            FitConfig a 'profile' key.
         base: configuration to start from, or None.
 
     Raises:
@@ -423,6 +441,8 @@ def from_dict(config_class, values: dict[str, Any], base=None):
         preset = values.get('preset')
         if config_class is InspectionConfig and preset in PRESET_VALUES:
             base = from_dict(config_class, PRESET_VALUES[preset], base)
+    if config_class is FitConfig and values.get('profile') in FIT_PROFILE_VALUES:
+        base = from_dict(FitConfig, FIT_PROFILE_VALUES[values['profile']])
     for name, value in values.items():
         if dataclasses.is_dataclass(hints[name]):
             nested_base = getattr(base, name)

@@ -36,3 +36,17 @@ def test_a_constant_error_gives_its_decibels(views, tmp_path):
     assert quality['psnr'] == pytest.approx(-10 * np.log10(squared.mean()), abs=0.05)
     assert quality['psnr_object'] == pytest.approx(-10 * np.log10(squared[near].mean()), abs=0.05)
     assert quality['alpha_iou'] == 0
+
+
+def test_alpha_in_a_hole_is_told(views, tmp_path):
+    """Two discs of the photograph with nothing between them, where the model is opaque."""
+    image, alpha = views[0].load()
+    columns = np.nonzero(alpha > 0.5)[1]
+    cut = np.zeros(alpha.shape, bool)
+    cut[:, columns.min() + 6 : columns.max() - 5] = True
+    path = tmp_path / 'cut.png'
+    rgba = np.dstack([image, images.to_uint8(np.where(cut, 0, alpha))])
+    images.write(path, rgba)
+    view = dataclasses.replace(views[0], path=path)
+    assert measure_quality(ball(), [view], device='cpu', threads=1)['hole_alpha'] > 0.8
+    assert measure_quality(ball(), views, device='cpu', threads=1)['hole_alpha'] < 0.1

@@ -10,7 +10,7 @@ pieces on the line in validation/good with validation.json are used for calibrat
 Examples:
   pad build demo/data/coupe --out out/coupe
   pad build demo/data/coupe --out out/coupe --iterations 1000 --seed 3     (quick, rougher)
-  pad build my_product --out models/my_product --config build.yaml --device cuda
+  pad build my_product --out models/my_product --config build.yaml --profile paper --device cuda
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('class_dir', type=Path, metavar='CLASS_DIR', help='data set of one class')
     parser.add_argument('--out', type=Path, required=True, metavar='BUNDLE', help='bundle folder')
     parser.add_argument('--config', type=Path, help='YAML with build options to change')
+    parser.add_argument(
+        '--profile', choices=('fast', 'paper'), help='effort of the Gaussian fit (default fast)'
+    )
     parser.add_argument('--iterations', type=int, help='steps of the Gaussian fit')
     parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
     parser.add_argument('--seed', type=int, help='seed of everything random (default 0)')
@@ -183,8 +186,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run `pad build`."""
     config = load_yaml(BuildConfig, arguments.config) if arguments.config else BuildConfig()
     changes: dict = {'inspection': {'rendering': {'device': arguments.device}}}
-    if arguments.iterations is not None:
-        changes['fit'] = {'iterations': arguments.iterations}
+    fit = {'profile': arguments.profile, 'iterations': arguments.iterations}
+    changes['fit'] = {name: value for name, value in fit.items() if value is not None}
     if arguments.seed is not None:
         changes['seed'] = arguments.seed
     config = from_dict(BuildConfig, changes, config)
@@ -206,7 +209,8 @@ def print_summary(bundle: Path) -> None:
     )
     print(
         f'  splats: {quality["num_gaussians"]} Gaussians, held-out PSNR {quality["psnr"]:.1f} dB '
-        f'(object {quality["psnr_object"]:.1f} dB), alpha IoU {quality["alpha_iou"]:.3f}'
+        f'(object {quality["psnr_object"]:.1f} dB), alpha IoU {quality["alpha_iou"]:.3f}, '
+        f'alpha in holes {quality["hole_alpha"]:.3f}'
     )
     print(
         f'  calibration: threshold {calibration["image_threshold"]:.3f} from '

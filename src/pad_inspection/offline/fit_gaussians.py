@@ -7,7 +7,7 @@ number that grows with the steps, and dropped where they are transparent, not se
 the silhouettes. Source: Kerbl et al. (2023), 3D Gaussian Splatting for Real-Time Radiance Field
 Rendering; the choice of a growing budget follows Mallick et al. (2024), Taming 3DGS.
 
-Every ``holdout_every``-th view is kept out of the fit and tells its quality.
+One in ``holdout_every`` views is kept out of the fit and tells its quality.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class FitResult:
     Attributes:
         gaussians: the model, m, object frame.
         quality: on the held-out views: psnr, psnr_object (silhouette dilated by 5 px), ssim,
-            alpha_iou; and num_gaussians, fit_seconds.
+            alpha_iou, hole_alpha; and num_gaussians, fit_seconds.
         holdout_names: names of the views that were not fitted to.
     """
 
@@ -94,18 +94,33 @@ class _Photograph:
 
 
 def split_holdout(views: list, every: int) -> tuple[list, list]:
-    """Fitted and held-out views: each ``every``-th one, from the first, is held out.
+    """Fitted and held-out views: one in ``every`` is held out, spread over the cameras' places.
+
+    Counting would not spread them: in a spiral of cameras the 8th next one is often the nearest
+    one, and a whole strip of neighbours would be missing from the fit.
+
+    Args:
+        views: list of dataset.TrainingView.
+        every: views for each one that is held out.
 
     Raises:
         ValueError: too few views remain to fit.
     """
-    held = views[::every]
-    fitted = [view for number, view in enumerate(views) if number % every]
-    if len(fitted) < _LEAST_VIEWS:
+    count = -(-len(views) // every)
+    if len(views) - count < _LEAST_VIEWS:
         raise ValueError(
-            f'{len(views)} views with each {every}-th held out leave {len(fitted)} to fit, '
+            f'{len(views)} views with one in {every} held out leave {len(views) - count} to fit, '
             f'wanted at least {_LEAST_VIEWS}'
         )
+    places = np.array([geometry.camera_center(view.cam_from_object) for view in views])
+    chosen, nearest = [], np.full(len(views), np.inf)
+    for _ in range(count):
+        # the one farthest from those chosen so far; never the same one twice
+        nearest[chosen] = -1
+        chosen.append(int(nearest.argmax()))
+        nearest = np.fmin(nearest, np.linalg.norm(places - places[chosen[-1]], axis=1))
+    held = [views[number] for number in sorted(chosen)]
+    fitted = [view for number, view in enumerate(views) if number not in chosen]
     return fitted, held
 
 

@@ -24,7 +24,8 @@ def measure_quality(
 
     Returns:
         Means over the views: psnr (whole picture) and psnr_object (inside the silhouette dilated
-        by 5 px) in dB, ssim, alpha_iou (alpha above 0.5 in both).
+        by 5 px) in dB, ssim, alpha_iou (alpha above 0.5 in both), hole_alpha (rendered alpha where
+        nothing is, inside the silhouette's convex hull; 0 when no view has such a place).
     """
     import torch
 
@@ -47,12 +48,35 @@ def measure_quality(
         rows.append(
             {
                 'psnr': _decibel(squares.mean()),
-                'psnr_object': _decibel(squares[near].mean()) if near.any() else np.nan,
+                'psnr_object': _decibel(squares[near].mean()) if near.any() else float('nan'),
                 'ssim': float(ssim),
                 'alpha_iou': (solid & drawn).sum() / max((solid | drawn).sum(), 1),
+                'hole_alpha': _mean_or_nan(rendered.alpha[_hull(solid) & (alpha == 0)]),
             }
         )
-    return {key: float(np.nanmean([row[key] for row in rows])) for key in rows[0]}
+    return {key: _mean_of_known([row[key] for row in rows]) for key in rows[0]}
+
+
+def _hull(mask: np.ndarray) -> np.ndarray:
+    """Convex hull of a bool mask (H, W), as a mask."""
+    import cv2
+
+    filled = np.zeros(mask.shape, np.uint8)
+    points = cv2.findNonZero(mask.astype(np.uint8))
+    if points is not None:
+        cv2.fillConvexPoly(filled, cv2.convexHull(points), 1)
+    return filled > 0
+
+
+def _mean_or_nan(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else float('nan')
+
+
+def _mean_of_known(values: list[float]) -> float:
+    """Mean of what is not NaN; 0 when nothing is known."""
+    known = np.asarray(values, float)
+    known = known[~np.isnan(known)]
+    return float(known.mean()) if known.size else 0.0
 
 
 def _decibel(mean_square: float) -> float:
