@@ -226,7 +226,7 @@ class ComparisonConfig(CheckedOptions):
         high=8.0,
     )
     match_light: str = option(
-        'normals',
+        'gain',
         'give the render the light of the query first. normals: a smooth function of the surface '
         'normal, for pieces that lie otherwise under the lamps than in the pictures of the model; '
         'gain: one factor; none',

@@ -25,20 +25,21 @@ class PyramidDecoder(nn.Module):
         channels: channels of each level, from the finest.
     """
 
-    def __init__(self, channels: Sequence[int]):
+    def __init__(self, channels: Sequence[int], widths: Sequence[int] = WIDTHS):
         """Make the layers.
 
         Args:
             channels: channels of each level, from the finest; 1 to 5 levels.
+            widths: channels that they are brought to, at least as many; multiples of 4.
 
         Raises:
             ValueError: another number of levels.
         """
         super().__init__()
-        if not 1 <= len(channels) <= len(WIDTHS):
-            raise ValueError(f'{len(channels)} levels, wanted 1 to {len(WIDTHS)}')
+        if not 1 <= len(channels) <= len(widths):
+            raise ValueError(f'{len(channels)} levels, wanted 1 to {len(widths)}')
         self.channels = tuple(channels)
-        widths = WIDTHS[: len(self.channels)]
+        widths = tuple(widths)[: len(self.channels)]
         self.lateral = nn.ModuleList(
             nn.Conv2d(c, w, 1) for c, w in zip(self.channels, widths, strict=True)
         )
@@ -99,7 +100,8 @@ def load(path: Path) -> PyramidDecoder:
     try:
         state = torch.load(path, map_location='cpu', weights_only=True)
         levels = sum(name.startswith('lateral.') and name.endswith('weight') for name in state)
-        network = PyramidDecoder([state[f'lateral.{i}.weight'].shape[1] for i in range(levels)])
+        shapes = [state[f'lateral.{i}.weight'].shape for i in range(levels)]
+        network = PyramidDecoder([s[1] for s in shapes], [s[0] for s in shapes])
         network.load_state_dict({name: value.float() for name, value in state.items()})
     except (
         RuntimeError, TypeError, ValueError, AttributeError, KeyError, pickle.UnpicklingError

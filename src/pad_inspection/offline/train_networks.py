@@ -6,6 +6,7 @@ small decoders are fitted. Nothing but pictures of good pieces is used; defects 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ def fit_decoder(
         torch.manual_seed(seed)
         network = PyramidDecoder(channels)
     if start is not None and start.channels == network.channels:
-        network.load_state_dict(start.state_dict())
+        network = copy.deepcopy(start)
     network.train()
     batch = min(_BATCH, len(examples))
     steps = config.epochs * (len(examples) // batch)
