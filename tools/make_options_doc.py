@@ -21,6 +21,12 @@ configuration under `inspection:`.
 
 {build}
 
+## Photographs without cameras
+
+`pad dataset cameras --config`, and `pad build --unknown-cameras --photographs-config`.
+
+{photographs}
+
 ## Presets
 
 `preset: ours` is the defaults. The others change:

@@ -66,7 +66,7 @@ def triangulate(
     import pycolmap
 
     empty = _cameras_and_images(sfm_images)
-    database_path = _fresh(model_dir)
+    database_path = fresh_database(model_dir)
     verified = {}
     for pair, found in matches.items():
         if len(found):
@@ -74,7 +74,7 @@ def triangulate(
             # with the default (undefined) COLMAP silently ignores the pair
             geometry_of_pair.config = pycolmap.TwoViewGeometryConfiguration.CALIBRATED
             verified[pair] = geometry_of_pair
-    _write_database(database_path, empty, sfm_images, verified)
+    write_database(database_path, empty, [image.keypoints for image in sfm_images], verified)
     pycolmap.logging.minloglevel = int(pycolmap.logging.ERROR)
     options = pycolmap.IncrementalPipelineOptions()
     options.num_threads = 1  # the order of the sums, and so the points, do not depend on threads
@@ -91,8 +91,8 @@ def triangulate(
     return reconstruction
 
 
-def _fresh(model_dir: Path) -> Path:
-    """Empty the model's folder; returns the path of a database beside it that does not exist."""
+def fresh_database(model_dir: Path) -> Path:
+    """Empty a model's folder; returns the path of a database beside it that does not exist."""
     shutil.rmtree(model_dir, ignore_errors=True)
     model_dir.mkdir(parents=True)
     database_path = model_dir.parent / 'matches.db'
@@ -114,8 +114,17 @@ def _cameras_and_images(sfm_images: list[SfmImage]):
     return model
 
 
-def _write_database(path: Path, model, sfm_images: list[SfmImage], verified: dict) -> None:
-    """Write cameras, images, keypoints and verified pairs (pycolmap.TwoViewGeometry)."""
+def write_database(
+    path: Path, model, keypoints: list[np.ndarray], verified: dict[tuple[int, int], object]
+) -> None:
+    """Write cameras, images, keypoints and verified pairs into a new COLMAP database.
+
+    Args:
+        path: of the database.
+        model: pycolmap.Reconstruction with the cameras and images; ids of images count from 1.
+        keypoints: (N, 2) px of each image.
+        verified: pycolmap.TwoViewGeometry by pair of images, counted from 0.
+    """
     import pycolmap
 
     with pycolmap.Database.open(path) as database:
@@ -127,8 +136,8 @@ def _write_database(path: Path, model, sfm_images: list[SfmImage], verified: dic
             database.write_frame(frame, use_frame_id=True)
         for image in model.images.values():
             database.write_image(image, use_image_id=True)
-        for number, image in enumerate(sfm_images, 1):
-            database.write_keypoints(number, np.ascontiguousarray(image.keypoints, np.float32))
+        for number, points in enumerate(keypoints, 1):
+            database.write_keypoints(number, np.ascontiguousarray(points, np.float32))
         for (i, j), geometry_of_pair in verified.items():
             database.write_matches(i + 1, j + 1, geometry_of_pair.inlier_matches)
             database.write_two_view_geometry(i + 1, j + 1, geometry_of_pair)
