@@ -224,15 +224,21 @@ class Inspector:
         picture = images.to_uint8(rendered.image + (1 - rendered.alpha[..., None]))
         self.inspect(Frame(picture, camera))
 
-    def inspect(self, frame: Frame) -> Inspection:
-        """Inspect one frame. Expected failures are statuses; nothing is raised for a picture."""
+    def inspect(self, frame: Frame, cam_from_object: Rigid3 | None = None) -> Inspection:
+        """Inspect one frame. Expected failures are statuses; nothing is raised for a picture.
+
+        Args:
+            frame: the image.
+            cam_from_object: where the object should be, when other cameras know it; it is refined
+                and verified like any other hypothesis. None = find it in the image.
+        """
         origin = {
             'camera_name': frame.camera_name,
             'object_id': frame.object_id,
             'stamp_ns': frame.stamp_ns,
         }
         try:
-            observation = self.observe(frame)
+            observation = self.observe(frame, cam_from_object)
             return self._judge(observation, origin)
         except Exception as error:  # a line must go on; the result says what happened
             logger.exception('inspection failed')
@@ -249,7 +255,7 @@ class Inspector:
 
         Args:
             frame: the image.
-            cam_from_object: a known pose to start the refinement from (calibration), or None.
+            cam_from_object: a pose to start the refinement from, or None = localise.
         """
         clock = _Clock()
         with clock('rectify'):

@@ -140,7 +140,7 @@ def cameras_from_board(
     if len(seen) < least:
         raise ValueError(
             f'the marker board is seen in {len(seen)} of {len(paths)} photographs, wanted '
-            f'{least}; is it the board that was named (squares, sizes, dictionary), and is it sharp?'
+            f'{least}; is it the board that was named (squares, sizes, dictionary)?'
         )
     if camera is None:
         objects, corners = zip(*seen.values())
