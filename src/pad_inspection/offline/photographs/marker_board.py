@@ -126,7 +126,8 @@ def cameras_from_board(
     """
     seen, failed, size = {}, {}, None
     for path in paths:
-        image = images.read_rgb(path)
+        # without the alpha channel: the board is where the object is cut out from
+        image = images.read_rgba(path)[0]
         if size is None:
             size = image.shape[1::-1]
         if image.shape[1::-1] != size:
