@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pad_inspection import config
+from pad_inspection.offline.photographs.options import PhotographsConfig
 
 TEXT = """# Every option
 
@@ -23,7 +24,7 @@ configuration under `inspection:`.
 
 ## Photographs without cameras
 
-`pad dataset cameras --config`, and `pad build --unknown-cameras --photographs-config`.
+`--photographs-config` of `pad dataset cameras` and `pad build --unknown-cameras`.
 
 {photographs}
 
@@ -50,7 +51,10 @@ def page() -> str:
         if changes
     )
     return TEXT.format(
-        inspection=config.options_table(config.InspectionConfig), build=build, presets=presets
+        inspection=config.options_table(config.InspectionConfig),
+        build=build,
+        photographs=config.options_table(PhotographsConfig),
+        presets=presets,
     )
 
 

@@ -107,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         FileNotFoundError,
         NotADirectoryError,
         PermissionError,
+        ImportError,
     ) as error:
         if debug:
             raise

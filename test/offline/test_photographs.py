@@ -8,7 +8,7 @@ import pytest
 
 from helpers.small_map import DEMO
 from pad_inspection import cli, images
-from pad_inspection.config import LocalizationConfig, PhotographsConfig
+from pad_inspection.config import LocalizationConfig
 from pad_inspection.dataset import read_training_views
 from pad_inspection.datatypes import Camera, Rigid3
 from pad_inspection.geometry import (
@@ -26,6 +26,7 @@ from pad_inspection.offline.photographs.estimate import (
     seen_directions,
 )
 from pad_inspection.offline.photographs.marker_board import MarkerBoard, cameras_from_board
+from pad_inspection.offline.photographs.options import PhotographsConfig
 from pad_inspection.offline.photographs.pairs import (
     best_of_each,
     candidate_pairs,

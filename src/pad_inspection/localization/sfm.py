@@ -65,7 +65,7 @@ def triangulate(
     """
     import pycolmap
 
-    empty = _cameras_and_images(sfm_images)
+    empty = model_without_points(sfm_images)
     database_path = fresh_database(model_dir)
     verified = {}
     for pair, found in matches.items():
@@ -76,6 +76,18 @@ def triangulate(
             verified[pair] = geometry_of_pair
     write_database(database_path, empty, [image.keypoints for image in sfm_images], verified)
     pycolmap.logging.minloglevel = int(pycolmap.logging.ERROR)
+    options = triangulation_options(min_angle_deg)
+    reconstruction = pycolmap.triangulate_points(
+        empty, database_path, model_dir.parent, model_dir, clear_points=True, options=options
+    )
+    database_path.unlink()
+    return reconstruction
+
+
+def triangulation_options(min_angle_deg: float):
+    """pycolmap.IncrementalPipelineOptions for triangulation with fixed cameras."""
+    import pycolmap
+
     options = pycolmap.IncrementalPipelineOptions()
     options.num_threads = 1  # the order of the sums, and so the points, do not depend on threads
     options.extract_colors = False
@@ -84,11 +96,7 @@ def triangulate(
     options.triangulation.ignore_two_view_tracks = False
     options.mapper.filter_min_tri_angle = min_angle_deg
     options.mapper.filter_max_reproj_error = _MAX_REPROJECTION_PX
-    reconstruction = pycolmap.triangulate_points(
-        empty, database_path, model_dir.parent, model_dir, clear_points=True, options=options
-    )
-    database_path.unlink()
-    return reconstruction
+    return options
 
 
 def fresh_database(model_dir: Path) -> Path:
@@ -100,8 +108,8 @@ def fresh_database(model_dir: Path) -> Path:
     return database_path
 
 
-def _cameras_and_images(sfm_images: list[SfmImage]):
-    """Reconstruction without points."""
+def model_without_points(sfm_images: list[SfmImage]):
+    """pycolmap.Reconstruction of the cameras and images."""
     import pycolmap
 
     model = pycolmap.Reconstruction()

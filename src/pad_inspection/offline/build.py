@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, required=True, metavar='BUNDLE', help='bundle folder')
     parser.add_argument('--config', type=Path, help='YAML with build options to change')
     parser.add_argument('--iterations', type=int, help='steps of the Gaussian fit')
+    parser.add_argument('--mapper', choices=('pycolmap', 'hloc'), help='what triangulates')
     parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
     parser.add_argument('--seed', type=int, help='seed of everything random (default 0)')
     parser.add_argument(
@@ -183,6 +184,8 @@ def run(arguments: argparse.Namespace) -> int:
     changes: dict = {'inspection': {'rendering': {'device': arguments.device}}}
     if arguments.iterations is not None:
         changes['fit'] = {'iterations': arguments.iterations}
+    if arguments.mapper is not None:
+        changes['mapping'] = {'mapper': arguments.mapper}
     if arguments.seed is not None:
         changes['seed'] = arguments.seed
     config = from_dict(BuildConfig, changes, config)

@@ -32,7 +32,6 @@ import numpy as np
 from pad_inspection import images
 from pad_inspection.config import (
     LocalizationConfig,
-    PhotographsConfig,
     SegmentationConfig,
     from_dict,
     load_yaml,
@@ -44,6 +43,7 @@ from pad_inspection.nerf_files import write_json
 from pad_inspection.offline.photographs import photos
 from pad_inspection.offline.photographs.arguments import add_source_arguments
 from pad_inspection.offline.photographs.estimate import EstimatedCameras, estimate_cameras
+from pad_inspection.offline.photographs.options import PhotographsConfig
 from pad_inspection.offline.photographs.scale import KnownScale, read_point_distance
 
 REPORT = 'cameras.json'

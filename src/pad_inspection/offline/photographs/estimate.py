@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pad_inspection.config import LocalizationConfig, PhotographsConfig
+from pad_inspection.config import LocalizationConfig
 from pad_inspection.dataset import TrainingView
 from pad_inspection.datatypes import Camera, Rigid3
 from pad_inspection.geometry import camera_center
@@ -27,6 +27,7 @@ from pad_inspection.localization.incremental import IncrementalModel, map_increm
 from pad_inspection.localization.matching import create_matcher, mutual_neighbors
 from pad_inspection.localization.threads import torch_threads
 from pad_inspection.offline.build_model import ModelTooPoorError, ViewFeatures, extract_view
+from pad_inspection.offline.photographs.options import PhotographsConfig
 from pad_inspection.offline.photographs.pairs import make_thumbnail, match_pairs
 from pad_inspection.offline.photographs.scale import KnownScale, metres_per_unit
 from pad_inspection.offline.silhouettes import Silhouette, agreed_hull, contains, covered

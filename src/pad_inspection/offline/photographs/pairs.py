@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 
 from pad_inspection import images
-from pad_inspection.config import PhotographsConfig
 from pad_inspection.localization.incremental import MIN_PAIR_MATCHES, verified_matches
 from pad_inspection.localization.matching import Matcher, MutualNeighbors
 from pad_inspection.offline.build_model import ViewFeatures
+from pad_inspection.offline.photographs.options import PhotographsConfig
 
 # Side of the pictures that are compared, and blur against small parallax, px.
 _THUMBNAIL_PX = 160
