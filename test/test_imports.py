@@ -20,7 +20,7 @@ LAYERS = [
     {'networks', 'rendering'},
     {'regions', 'calibration', 'bundle_config'},
     {'localization', 'background', 'comparison'},
-    {'decision', 'pipeline', 'object_inspection'},
+    {'decision', 'pose_confidence', 'pipeline', 'object_inspection'},
     {'offline', 'ros'},
     {'cli'},
 ]

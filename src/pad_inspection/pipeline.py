@@ -36,13 +36,14 @@ from pad_inspection.datatypes import (
     Verdict,
 )
 from pad_inspection.decision import decide_view
+from pad_inspection.pose_confidence import pose_confidence
 
 logger = logging.getLogger(__name__)
 
 # Options outside of these sections do not change scores, so a bundle's thresholds stay valid.
 _SCORING_SECTIONS = ('segmentation', 'background', 'comparison')
-# Blur hides defects before it hides the pose. Sharp validation pictures reach 0.79 and more, those
-# blurred by a sigma of 3 px of a 400 px picture 0.56 at most.
+# Blur hides defects before it hides the pose. Pictures of the line's validation set are well above
+# this, and below it once they are blurred by a sigma of 3 px of 400.
 _LEAST_SHARPNESS = 0.6
 
 
@@ -362,7 +363,13 @@ class Inspector:
         accepted = dataclasses.replace(
             best,
             cam_from_object=refined.cam_from_object,
-            confidence=float(np.clip(refined.agreement, 0, 1)),
+            confidence=pose_confidence(
+                best,
+                refined.agreement,
+                refined.silhouette_iou,
+                self.calibration,
+                self.config.localization.ransac_threshold_px,
+            ),
         )
         return accepted, refined.agreement, refined.silhouette_iou
 
