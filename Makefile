@@ -6,7 +6,7 @@ export PAD_VENV := $(abspath $(VENV))
 FAST ?= 0
 
 .DEFAULT_GOAL := help
-BENCHES := bench-render bench-fit bench-refine bench-localize bench-inspect bench-ros
+BENCHES := bench-render bench-fit bench-refine bench-localize bench-mapping bench-inspect bench-ros
 .PHONY: help setup demo demo-data demo-bundle test test-fast test-ros lint format check blender \
 	docs bench $(BENCHES) clean
 

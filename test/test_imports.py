@@ -15,12 +15,13 @@ MODULES = sorted(p for p in ROOT.rglob('*.py'))
 # Lower layers never import higher ones.
 LAYERS = [
     {'datatypes'},
-    {'geometry', 'config'},
+    {'geometry', 'checked_options'},
+    {'config'},
     {'images', 'bundle', 'nerf_files', 'colmap_files', 'dataset', 'drawing', 'distances'},
     {'networks', 'rendering'},
     {'regions', 'calibration', 'bundle_config'},
     {'localization', 'background', 'comparison'},
-    {'decision', 'observation', 'pipeline'},
+    {'decision', 'observation', 'pose_confidence', 'pipeline', 'object_inspection'},
     {'offline', 'ros'},
     {'cli'},
 ]

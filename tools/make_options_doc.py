@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pad_inspection import config
+from pad_inspection.offline.photographs.options import PhotographsConfig
 
 TEXT = """# Every option
 
@@ -20,6 +21,12 @@ configuration under `inspection:`.
 `pad build --config`; `inspection:` holds the options above.
 
 {build}
+
+## Photographs without cameras
+
+`--photographs-config` of `pad dataset cameras` and `pad build --unknown-cameras`.
+
+{photographs}
 
 ## Presets
 
@@ -44,7 +51,10 @@ def page() -> str:
         if changes
     )
     return TEXT.format(
-        inspection=config.options_table(config.InspectionConfig), build=build, presets=presets
+        inspection=config.options_table(config.InspectionConfig),
+        build=build,
+        photographs=config.options_table(PhotographsConfig),
+        presets=presets,
     )
 
 

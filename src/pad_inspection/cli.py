@@ -36,6 +36,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 DATASET_COMMANDS: dict[str, tuple[str, str]] = {
     'render': ('pad_inspection.offline.render_dataset.command', 'render the benchmark'),
+    'cameras': (
+        'pad_inspection.offline.photographs.command',
+        'find the cameras of photographs that come without any',
+    ),
+    'board': ('pad_inspection.offline.photographs.print_board', 'make a marker board to print'),
     'check': ('pad_inspection.offline.check_dataset', 'verify a data set'),
     'preview': ('pad_inspection.offline.preview_dataset', 'contact sheets with masks outlined'),
 }
@@ -107,6 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         FileNotFoundError,
         NotADirectoryError,
         PermissionError,
+        ImportError,
     ) as error:
         if debug:
             raise

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from pad_inspection.checked_options import CheckedOptions, option
+
 PRESETS = (
     'ours',
     'paper',
@@ -18,38 +20,6 @@ PRESETS = (
     'paper_background_free',
     'splatpose_plus',
 )
-
-
-def option(default, doc: str, *, unit: str = '', low=None, high=None, choices=None):
-    """One tunable value: its default, what it does, its unit and what it may be."""
-    return field(
-        default=default,
-        metadata={'doc': doc, 'unit': unit, 'low': low, 'high': high, 'choices': choices},
-    )
-
-
-class CheckedOptions:
-    """Checks every option against its type, range and choices when the object is made."""
-
-    def __post_init__(self):
-        hints = get_type_hints(type(self))
-        for f in dataclasses.fields(self):
-            value, meta = getattr(self, f.name), f.metadata
-            if dataclasses.is_dataclass(value):
-                continue
-            name, wanted = f'{type(self).__name__}.{f.name}', hints[f.name]
-            if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-                object.__setattr__(self, f.name, value)
-            if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-                raise ValueError(f'{name} is {value!r}, wanted a value of type {wanted.__name__}')
-            if meta.get('choices') and value not in meta['choices']:
-                raise ValueError(f'{name} is {value!r}, wanted one of {list(meta["choices"])}')
-            low, high = meta.get('low'), meta.get('high')
-            if (low is not None and not value >= low) or (high is not None and not value <= high):
-                raise ValueError(
-                    f'{name} is {value}, wanted {low} to {high} {meta["unit"]}'.strip()
-                )
 
 
 @dataclass(frozen=True)
@@ -281,6 +251,11 @@ class InspectionConfig(CheckedOptions):
 class MappingConfig(CheckedOptions):
     """Structure from Motion from views with known poses."""
 
+    mapper: str = option(
+        'pycolmap',
+        'what triangulates: pycolmap, or hloc where it is installed (same features, same output)',
+        choices=('pycolmap', 'hloc'),
+    )
     num_neighbors: int = option(10, 'views that each view is matched with', low=1, high=100)
     max_view_angle_deg: float = option(45.0, 'between matched views', unit='deg', low=1.0)
     max_epipolar_px: float = option(2.0, 'matches farther from the epipolar line go', unit='px')

@@ -69,11 +69,13 @@ class RefinedPose:
         pose: LOCALIZED, or why there is none.
         agreement: correlation of render and image inside the silhouette, NaN without a pose.
         silhouette_iou: of the rendered and the segmented silhouette, NaN when not known.
+        sharpness: see rendering.pose_refiner, NaN when not known.
     """
 
     pose: PoseEstimate
     agreement: float = float('nan')
     silhouette_iou: float = float('nan')
+    sharpness: float = float('nan')
 
 
 class Clock:

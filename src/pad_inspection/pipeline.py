@@ -36,6 +36,7 @@ from pad_inspection.datatypes import (
 )
 from pad_inspection.decision import decide_view
 from pad_inspection.observation import Clock, ModelInfo, Observation, RefinedPose
+from pad_inspection.pose_confidence import pose_confidence
 
 if TYPE_CHECKING:
     from pad_inspection.networks.product_networks import ProductNetworks
@@ -44,6 +45,9 @@ logger = logging.getLogger(__name__)
 
 # Options outside of these sections do not change scores, so a bundle's thresholds stay valid.
 _SCORING_SECTIONS = ('segmentation', 'background', 'comparison')
+# Blur hides defects before it hides the pose. Pictures of the line's validation set are well above
+# this, and below it once they are blurred by a sigma of 3 px of 400.
+_LEAST_SHARPNESS = 0.6
 
 
 class Inspector:
@@ -185,15 +189,21 @@ class Inspector:
         picture = images.to_uint8(rendered.image + (1 - rendered.alpha[..., None]))
         self.inspect(Frame(picture, camera))
 
-    def inspect(self, frame: Frame) -> Inspection:
-        """Inspect one frame. Expected failures are statuses; nothing is raised for a picture."""
+    def inspect(self, frame: Frame, cam_from_object: Rigid3 | None = None) -> Inspection:
+        """Inspect one frame. Expected failures are statuses; nothing is raised for a picture.
+
+        Args:
+            frame: the image.
+            cam_from_object: where the object should be, when other cameras know it; it is refined
+                and verified like any other hypothesis. None = find it in the image.
+        """
         origin = {
             'camera_name': frame.camera_name,
             'object_id': frame.object_id,
             'stamp_ns': frame.stamp_ns,
         }
         try:
-            observation = self.observe(frame)
+            observation = self.observe(frame, cam_from_object)
             return self._judge(observation, origin)
         except Exception as error:  # a line must go on; the result says what happened
             logger.exception('inspection failed')
@@ -210,7 +220,7 @@ class Inspector:
 
         Args:
             frame: the image.
-            cam_from_object: a known pose to start the refinement from (calibration), or None.
+            cam_from_object: a pose to start the refinement from, or None = localise.
         """
         clock = Clock()
         with clock('rectify'):
@@ -302,41 +312,50 @@ class Inspector:
         refined = refine_pose(
             self.scene, query, probability, camera, best.cam_from_object, self.config.refinement
         )
-        pose = dataclasses.replace(
-            best,
-            cam_from_object=refined.cam_from_object,
-            confidence=float(np.clip(refined.agreement, 0, 1)),
-        )
-        return RefinedPose(pose, refined.agreement, refined.silhouette_iou)
+        pose = dataclasses.replace(best, cam_from_object=refined.cam_from_object)
+        return RefinedPose(pose, refined.agreement, refined.silhouette_iou, refined.sharpness)
 
     def _verified(self, refined: RefinedPose) -> PoseEstimate:
-        """The pose if it is to be trusted, else why it is not."""
+        """The pose with its confidence if it is to be trusted, else why it is not."""
         pose = refined.pose
         if pose.cam_from_object is None:
             return pose
-        fault = self._pose_fault(pose, refined.agreement, refined.silhouette_iou)
-        if not fault:
-            return pose
-        return dataclasses.replace(
+        fault = self._pose_fault(pose, refined)
+        if fault:
+            return dataclasses.replace(
+                pose,
+                status=PoseStatus.POSE_REJECTED,
+                cam_from_object=None,
+                confidence=float('nan'),
+                message=fault,
+            )
+        confidence = pose_confidence(
             pose,
-            status=PoseStatus.POSE_REJECTED,
-            cam_from_object=None,
-            confidence=float('nan'),
-            message=fault,
+            refined.agreement,
+            refined.silhouette_iou,
+            self.calibration,
+            self.config.localization.ransac_threshold_px,
         )
+        return dataclasses.replace(pose, confidence=confidence)
 
-    def _pose_fault(self, pose: PoseEstimate, agreement: float, silhouette_iou: float) -> str:
+    def _pose_fault(self, pose: PoseEstimate, refined: RefinedPose) -> str:
         """Why a refined pose is not to be trusted; '' when it is."""
         limits, learnt = self.config.refinement, self.calibration
         least_agreement = max(limits.min_agreement, learnt.min_agreement)
         least_iou = max(limits.min_silhouette_iou, learnt.min_silhouette_iou)
+        agreement, iou = refined.agreement, refined.silhouette_iou
         if not agreement >= least_agreement:
             return f'render and image agree by {agreement:.2f}, wanted {least_agreement:.2f}'
         sure = agreement >= learnt.sure_agreement
-        if math.isfinite(silhouette_iou) and silhouette_iou < least_iou and not sure:
-            return f'the silhouettes overlap by {silhouette_iou:.2f}, wanted {least_iou:.2f}'
+        if math.isfinite(iou) and iou < least_iou and not sure:
+            return f'the silhouettes overlap by {iou:.2f}, wanted {least_iou:.2f}'
         if len(pose.points2d) and pose.num_inliers < learnt.min_inliers:
             return f'{pose.num_inliers} matches agree with the pose, wanted {learnt.min_inliers}'
+        if refined.sharpness < _LEAST_SHARPNESS:
+            return (
+                f'the image is blurred: its edges have {refined.sharpness:.0%} of the slope that '
+                f'they should have, wanted {_LEAST_SHARPNESS:.0%}'
+            )
         return ''
 
     def _background(

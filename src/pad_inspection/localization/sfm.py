@@ -65,8 +65,8 @@ def triangulate(
     """
     import pycolmap
 
-    empty = _cameras_and_images(sfm_images)
-    database_path = _fresh(model_dir)
+    empty = model_without_points(sfm_images)
+    database_path = fresh_database(model_dir)
     verified = {}
     for pair, found in matches.items():
         if len(found):
@@ -74,8 +74,20 @@ def triangulate(
             # with the default (undefined) COLMAP silently ignores the pair
             geometry_of_pair.config = pycolmap.TwoViewGeometryConfiguration.CALIBRATED
             verified[pair] = geometry_of_pair
-    _write_database(database_path, empty, sfm_images, verified)
+    write_database(database_path, empty, [image.keypoints for image in sfm_images], verified)
     pycolmap.logging.minloglevel = int(pycolmap.logging.ERROR)
+    options = triangulation_options(min_angle_deg)
+    reconstruction = pycolmap.triangulate_points(
+        empty, database_path, model_dir.parent, model_dir, clear_points=True, options=options
+    )
+    database_path.unlink()
+    return reconstruction
+
+
+def triangulation_options(min_angle_deg: float):
+    """pycolmap.IncrementalPipelineOptions for triangulation with fixed cameras."""
+    import pycolmap
+
     options = pycolmap.IncrementalPipelineOptions()
     options.num_threads = 1  # the order of the sums, and so the points, do not depend on threads
     options.extract_colors = False
@@ -84,15 +96,11 @@ def triangulate(
     options.triangulation.ignore_two_view_tracks = False
     options.mapper.filter_min_tri_angle = min_angle_deg
     options.mapper.filter_max_reproj_error = _MAX_REPROJECTION_PX
-    reconstruction = pycolmap.triangulate_points(
-        empty, database_path, model_dir.parent, model_dir, clear_points=True, options=options
-    )
-    database_path.unlink()
-    return reconstruction
+    return options
 
 
-def _fresh(model_dir: Path) -> Path:
-    """Empty the model's folder; returns the path of a database beside it that does not exist."""
+def fresh_database(model_dir: Path) -> Path:
+    """Empty a model's folder; returns the path of a database beside it that does not exist."""
     shutil.rmtree(model_dir, ignore_errors=True)
     model_dir.mkdir(parents=True)
     database_path = model_dir.parent / 'matches.db'
@@ -100,8 +108,8 @@ def _fresh(model_dir: Path) -> Path:
     return database_path
 
 
-def _cameras_and_images(sfm_images: list[SfmImage]):
-    """Reconstruction without points."""
+def model_without_points(sfm_images: list[SfmImage]):
+    """pycolmap.Reconstruction of the cameras and images."""
     import pycolmap
 
     model = pycolmap.Reconstruction()
@@ -114,8 +122,17 @@ def _cameras_and_images(sfm_images: list[SfmImage]):
     return model
 
 
-def _write_database(path: Path, model, sfm_images: list[SfmImage], verified: dict) -> None:
-    """Write cameras, images, keypoints and verified pairs (pycolmap.TwoViewGeometry)."""
+def write_database(
+    path: Path, model, keypoints: list[np.ndarray], verified: dict[tuple[int, int], object]
+) -> None:
+    """Write cameras, images, keypoints and verified pairs into a new COLMAP database.
+
+    Args:
+        path: of the database.
+        model: pycolmap.Reconstruction with the cameras and images; ids of images count from 1.
+        keypoints: (N, 2) px of each image.
+        verified: pycolmap.TwoViewGeometry by pair of images, counted from 0.
+    """
     import pycolmap
 
     with pycolmap.Database.open(path) as database:
@@ -127,8 +144,8 @@ def _write_database(path: Path, model, sfm_images: list[SfmImage], verified: dic
             database.write_frame(frame, use_frame_id=True)
         for image in model.images.values():
             database.write_image(image, use_image_id=True)
-        for number, image in enumerate(sfm_images, 1):
-            database.write_keypoints(number, np.ascontiguousarray(image.keypoints, np.float32))
+        for number, points in enumerate(keypoints, 1):
+            database.write_keypoints(number, np.ascontiguousarray(points, np.float32))
         for (i, j), geometry_of_pair in verified.items():
             database.write_matches(i + 1, j + 1, geometry_of_pair.inlier_matches)
             database.write_two_view_geometry(i + 1, j + 1, geometry_of_pair)

@@ -11,6 +11,8 @@ Examples:
   pad build demo/data/coupe --out out/coupe
   pad build demo/data/coupe --out out/coupe --iterations 1000 --seed 3     (quick, rougher)
   pad build my_product --out models/my_product --config build.yaml --profile paper --device cuda
+  pad build photos --out models/my_product --unknown-cameras --object-length 0.112
+  pad build photos --out models/my_product --unknown-cameras --board 7x5:0.03:0.022 --segment
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
-from pad_inspection.config import BuildConfig, from_dict, load_yaml, to_dict
+from pad_inspection.config import BuildConfig, LocalizationConfig, from_dict, load_yaml, to_dict
+from pad_inspection.offline.photographs.arguments import add_source_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--profile', choices=('fast', 'paper'), help='effort of the Gaussian fit (default fast)'
     )
     parser.add_argument('--iterations', type=int, help='steps of the Gaussian fit')
+    parser.add_argument('--mapper', choices=('pycolmap', 'hloc'), help='what triangulates')
     parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
     parser.add_argument('--seed', type=int, help='seed of everything random (default 0)')
     parser.add_argument(
         '--resume', type=Path, metavar='DIR', help='keep checkpoints there and continue from them'
     )
+    parser.add_argument(
+        '--unknown-cameras',
+        action='store_true',
+        help='CLASS_DIR is a folder of plain photographs: find their cameras first, as '
+        '`pad dataset cameras` does with the options below',
+    )
+    add_source_arguments(parser)
 
 
 @contextmanager
@@ -188,10 +199,29 @@ def run(arguments: argparse.Namespace) -> int:
     changes: dict = {'inspection': {'rendering': {'device': arguments.device}}}
     fit = {'profile': arguments.profile, 'iterations': arguments.iterations}
     changes['fit'] = {name: value for name, value in fit.items() if value is not None}
+    if arguments.mapper is not None:
+        changes['mapping'] = {'mapper': arguments.mapper}
     if arguments.seed is not None:
         changes['seed'] = arguments.seed
     config = from_dict(BuildConfig, changes, config)
-    build_bundle(arguments.class_dir, arguments.out, config, work_dir=arguments.resume)
+    if not arguments.unknown_cameras:
+        build_bundle(arguments.class_dir, arguments.out, config, work_dir=arguments.resume)
+    else:
+        from pad_inspection.offline.photographs.command import make_class_dir, print_report
+
+        with tempfile.TemporaryDirectory(prefix='pad_photographs_') as temporary:
+            # the bundle's model is named after the folder
+            class_dir = Path(temporary) / arguments.class_dir.resolve().name
+            report = make_class_dir(
+                arguments,
+                arguments.class_dir,
+                class_dir,
+                # whatever the bundle localises with: these tell look-alike sides apart best
+                LocalizationConfig(features='aliked', matcher='lightglue'),
+                _progress_bar,
+            )
+            print_report(report, arguments.class_dir)
+            build_bundle(class_dir, arguments.out, config, work_dir=arguments.resume)
     print_summary(arguments.out)
     return 0
 

@@ -19,6 +19,7 @@ from pad_inspection.config import LocalizationConfig, MappingConfig
 from pad_inspection.datatypes import Camera, LocalFeatures, Rigid3
 from pad_inspection.localization import crops, sfm
 from pad_inspection.localization.features import create_extractor
+from pad_inspection.localization.hloc_mapper import check_hloc, triangulate_with_hloc
 from pad_inspection.localization.matching import mutual_neighbors
 from pad_inspection.localization.reference import NO_POINT, ReferenceModel
 from pad_inspection.localization.sfm import SfmImage
@@ -96,9 +97,12 @@ def map_views(
     Raises:
         ModelTooPoorError: too few views or points, short tracks, large reprojection error.
         FileNotFoundError: a picture or the weights of the features are missing.
+        ImportError: the mapper is hloc, and it is not installed.
         ValueError: a picture cannot be read, or two views have the same name.
     """
     begin = time.monotonic()
+    if config.mapper == 'hloc':
+        check_hloc()
     tell = progress or (lambda fraction, text: None)
     if len(views) < 3:
         raise ModelTooPoorError(f'{len(views)} views, wanted at least 3 and rather 50 or more')
@@ -128,7 +132,8 @@ def map_views(
             if index % 20 == 0:
                 tell(0.5 + 0.3 * index / len(pairs), f'matches of pair {index + 1}/{len(pairs)}')
     tell(0.8, 'triangulation')
-    reconstruction = sfm.triangulate(
+    triangulate = sfm.triangulate if config.mapper == 'pycolmap' else triangulate_with_hloc
+    reconstruction = triangulate(
         [SfmImage(v.file_name, v.camera, v.keypoints, v.cam_from_object) for v in extracted],
         matches,
         config.min_triangulation_deg,

@@ -122,7 +122,7 @@ class CachedInspector(Inspector):
 
         def arrays() -> Arrays:
             refined = compute(hypotheses, query, probability, camera)
-            explained = np.array([refined.agreement, refined.silhouette_iou])
+            explained = np.array([refined.agreement, refined.silhouette_iou, refined.sharpness])
             return {'explained': explained, **_join([_pose_arrays(refined.pose)])}
 
         stored = self._get('refine', key, arrays)

@@ -26,10 +26,10 @@ import numpy as np
 from pad_inspection import dataset, images
 from pad_inspection.offline.silhouettes import (
     Silhouette,
+    agreed_hull,
     bounds_px,
     contains,
     covered,
-    visual_hull,
 )
 
 MIN_VIEWS = 8
@@ -250,13 +250,8 @@ def _check_agreement(names: list[str], silhouettes: list[Silhouette], report: Cl
     """Check that one object explains all silhouettes; returns its points, or None."""
     if len(silhouettes) < MIN_VIEWS:
         return None
-    # wrong views do not cut the first, fat hull; those that disagree with it do not shape the next
-    hull = visual_hull(silhouettes, 0.75)
-    if len(hull) >= 8:
-        agree = [s for s in silhouettes if contains(s, hull).mean() > 0.7]
-        agree = [s for s in agree if covered(s, hull) >= _MIN_COVERED]
-        hull = visual_hull(agree) if len(agree) >= MIN_VIEWS else hull[:0]
-    if len(hull) < 8:
+    hull = agreed_hull(silhouettes, MIN_VIEWS, _MIN_COVERED)
+    if not len(hull):
         report.faults.append(
             'no object fits the silhouettes of most views: are the matrices camera-to-world with '
             'OpenGL axes, and do the pictures belong to them?'

@@ -115,6 +115,44 @@ def _backends() -> list[Finding]:
     ]
 
 
+def _localization() -> list[Finding]:
+    """Local features, matchers and mappers by the names that the configuration knows."""
+    from pad_inspection.localization.hloc_mapper import check_hloc
+    from pad_inspection.networks.weights import check_weights
+
+    def weights(*names: str) -> Callable[[], str]:
+        def look() -> str:
+            for name in names:
+                state = check_weights(name)
+                if state != 'ok':
+                    raise RuntimeError(state)
+            return 'usable'
+
+        return look
+
+    def superpoint() -> str:
+        raise RuntimeError('only from a file that localization.features_weights names')
+
+    def hloc() -> str:
+        check_hloc()
+        return 'usable'
+
+    found = [
+        ('features xfeat, matcher mutual_nn', True, weights('xfeat')),
+        ('features xfeat, matcher lightglue', False, weights('xfeat', 'xfeat_lighterglue')),
+        ('features aliked, matcher mutual_nn', False, weights('aliked')),
+        ('features aliked, matcher lightglue', False, weights('aliked', 'aliked_lightglue')),
+        ('features sift, matcher mutual_nn', False, lambda: 'usable'),
+        ('features superpoint, mutual_nn', False, superpoint),
+        ('mapper pycolmap', True, lambda: 'usable'),
+        ('mapper hloc', False, hloc),
+    ]
+    return [
+        _attempt('localisation', name, needed, look, 'make setup' if needed else 'optional')
+        for name, needed, look in found
+    ]
+
+
 def _weights() -> list[Finding]:
     """Weight files of the networks."""
     from pad_inspection.networks.weights import WEIGHTS, check_weights
@@ -132,7 +170,7 @@ def examine() -> list[Finding]:
     """All findings, in the order of the report."""
     machine = f'{platform.machine()}, {os.cpu_count()} cores, {platform.platform()}'
     here = Finding('machine', f'Python {sys.version.split()[0]}', True, True, machine)
-    return [here, *_packages(), *_backends(), *_weights()]
+    return [here, *_packages(), *_backends(), *_localization(), *_weights()]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -66,6 +66,25 @@ def visual_hull(silhouettes: list[Silhouette], min_share: float = 0.9) -> np.nda
     return points
 
 
+def agreed_hull(silhouettes: list[Silhouette], min_views: int, min_covered: float) -> np.ndarray:
+    """Points (N, 3) of the object that most silhouettes agree on; empty when they do not.
+
+    Wrong views do not cut the first, fat hull; those that disagree with it do not shape the next.
+
+    Args:
+        silhouettes: of the views.
+        min_views: fewer views that agree are no agreement.
+        min_covered: a view agrees when the first hull covers this share of its silhouette.
+    """
+    hull = visual_hull(silhouettes, 0.75)
+    if len(hull) < 8:
+        return hull[:0]
+    agree = [s for s in silhouettes if contains(s, hull).mean() > 0.7]
+    agree = [s for s in agree if covered(s, hull) >= min_covered]
+    hull = visual_hull(agree) if len(agree) >= min_views else hull[:0]
+    return hull if len(hull) >= 8 else hull[:0]
+
+
 def contains(view: Silhouette, points: np.ndarray) -> np.ndarray:
     """Which points (N, 3) of the object frame lie inside a silhouette: bool (N,)."""
     pixels = project_object(view.camera, view.cam_from_object, points)

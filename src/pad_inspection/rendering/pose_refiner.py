@@ -43,6 +43,8 @@ _COARSE_CONVERGED_PX = 0.1
 _TRUST_PX = 4.0
 _START_DAMPING = 1e-3
 _MAX_DAMPING = 1e3
+# Pixels steeper than this share of all are edges.
+_EDGE_QUANTILE = 0.95
 _SEGMENT_THRESHOLD = 0.5
 _VERIFY_SIZE_PX = 160
 
@@ -56,12 +58,15 @@ class RefinedPose:
         steps: number of steps that were taken.
         agreement: correlation of render and picture inside the silhouette, -1 to 1.
         silhouette_iou: overlap with the segmented object, 0 to 1, NaN without a segmentation.
+        sharpness: slope of the picture's edges inside the silhouette over that of the render's, at
+            equal contrast; about 1 for a sharp picture, NaN where nothing is drawn.
     """
 
     cam_from_object: Rigid3
     steps: int
     agreement: float
     silhouette_iou: float
+    sharpness: float = float('nan')
 
 
 @dataclass(frozen=True)
@@ -107,8 +112,7 @@ def refine_pose(
     if config.max_steps > taken:
         pose, more = _align(scene, image, camera, pose, config.max_steps - taken, 1)
         taken += more
-    agreement, iou = _explain(scene, image, object_probability, camera, pose)
-    return RefinedPose(pose, taken, agreement, iou)
+    return RefinedPose(pose, taken, *_explain(scene, image, object_probability, camera, pose))
 
 
 def verify_pose(
@@ -146,7 +150,7 @@ def verify_pose(
             object_probability = cv2.resize(
                 object_probability.astype(np.float32), size, interpolation=cv2.INTER_AREA
             )
-    return _explain(scene, image, object_probability, camera, cam_from_object)
+    return _explain(scene, image, object_probability, camera, cam_from_object)[:2]
 
 
 def _check(image: np.ndarray, camera: Camera) -> None:
@@ -358,8 +362,8 @@ def _explain(
     object_probability: np.ndarray | None,
     camera: Camera,
     pose: Rigid3,
-) -> tuple[float, float]:
-    """Agreement and silhouette IoU of a pose."""
+) -> tuple[float, float, float]:
+    """Agreement, silhouette IoU and sharpness at a pose."""
     color, alpha = scene.draw(camera, pose)
     iou = float('nan')
     if object_probability is not None:
@@ -370,8 +374,18 @@ def _explain(
         iou = float((drawn & segmented).sum() / max(int((drawn | segmented).sum()), 1))
     inside = _solid(alpha)
     if inside.sum() < _LEAST_PIXELS // 4:
-        return -1.0, 0.0 if object_probability is not None else iou
-    return _correlation(color[inside], image[inside].astype(np.float32) / 255), iou
+        return -1.0, 0.0 if object_probability is not None else iou, float('nan')
+    picture = image.astype(np.float32) / 255
+    agreement = _correlation(color[inside], picture[inside])
+    return agreement, iou, _slope(picture, inside) / max(_slope(color, inside), 1e-6)
+
+
+def _slope(picture: np.ndarray, inside: np.ndarray) -> float:
+    """Slope of the steepest edges of a picture (H, W, 3) over its contrast, inside of a mask."""
+    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    slopes = [cv2.Scharr(gray, cv2.CV_32F, x, 1 - x, scale=1 / 32)[inside] for x in (0, 1)]
+    contrast = max(float(gray[inside].std()), 1e-6)
+    return float(np.quantile(np.hypot(*slopes), _EDGE_QUANTILE)) / contrast
 
 
 def _correlation(drawn: np.ndarray, target: np.ndarray) -> float:

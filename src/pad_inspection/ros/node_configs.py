@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pad_inspection.config import CheckedOptions, option
+from pad_inspection.checked_options import CheckedOptions, option
 
 
 @dataclass(frozen=True)

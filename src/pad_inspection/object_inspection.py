@@ -1,0 +1,120 @@
+"""All views of one object from cameras that know each other, so that one view carries another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from pad_inspection import images
+from pad_inspection.datatypes import (
+    Frame,
+    Inspection,
+    PoseEstimate,
+    PoseStatus,
+    Reason,
+    Rigid3,
+    Verdict,
+)
+from pad_inspection.localization.multi_view import RigPose, agreeing_poses
+from pad_inspection.pipeline import Inspector
+from pad_inspection.rendering.pose_refiner import verify_pose
+
+
+def inspect_object(
+    inspector: Inspector, frames: Sequence[Frame], cam_from_rig: Sequence[Rigid3]
+) -> list[Inspection]:
+    """Inspect all views of one object.
+
+    The pose that most views agree on is tried in every view that was not localised or contradicts
+    it. Each view must still verify it in its own picture; one that does not stays undetermined.
+
+    Args:
+        inspector: the model.
+        frames: the views.
+        cam_from_rig: of each view: fixed cameras, or one camera and a turntable; the object does
+            not move in the rig's frame.
+
+    Returns:
+        An inspection for each frame, in order.
+
+    Raises:
+        ValueError: the numbers of frames and poses differ.
+    """
+    if len(frames) != len(cam_from_rig):
+        raise ValueError(f'{len(frames)} frames, but {len(cam_from_rig)} camera poses')
+    found = [inspector.inspect(frame) for frame in frames]
+    groups = _groups(inspector, found, cam_from_rig)
+    if not groups:
+        return found
+    agreed = groups[0]
+    tied = len(groups) > 1 and len(groups[1].views) == len(agreed.views)
+    if tied:
+        agreed = max(groups, key=lambda group: _explained(inspector, frames, cam_from_rig, group))
+    for index, frame in enumerate(frames):
+        if index in agreed.views:
+            continue
+        again = inspector.inspect(frame, agreed.cam_from_object(cam_from_rig[index]))
+        poses = {index: again.pose, agreed.views[0]: found[agreed.views[0]].pose}
+        together = _agreeing(inspector, poses, cam_from_rig)
+        if len(together) == 1 and len(together[0].views) == 2:
+            found[index] = again
+        elif found[index].pose.status == PoseStatus.LOCALIZED:
+            found[index] = _contradicted(found[index], len(agreed.views))
+    return found
+
+
+def _groups(
+    inspector: Inspector, found: Sequence[Inspection], cam_from_rig: Sequence[Rigid3]
+) -> list[RigPose]:
+    """Poses in the rig that the localised views stand for, best supported first."""
+    return _agreeing(inspector, {i: one.pose for i, one in enumerate(found)}, cam_from_rig)
+
+
+def _agreeing(
+    inspector: Inspector, poses: dict[int, PoseEstimate], cam_from_rig: Sequence[Rigid3]
+) -> list[RigPose]:
+    """As agreeing_poses, of those estimates that are localised."""
+    located = {i: p for i, p in poses.items() if p.status == PoseStatus.LOCALIZED}
+    return agreeing_poses(
+        {i: p.cam_from_object for i, p in located.items()},
+        cam_from_rig,
+        inspector.scene.center,
+        {i: float(np.nan_to_num(p.confidence)) for i, p in located.items()},
+    )
+
+
+def _explained(
+    inspector: Inspector,
+    frames: Sequence[Frame],
+    cam_from_rig: Sequence[Rigid3],
+    group: RigPose,
+) -> float:
+    """How well a pose in the rig explains all pictures together: sum of the agreements."""
+    total = 0.0
+    for frame, pose in zip(frames, cam_from_rig):
+        picture, camera = images.undistort(frame.image, frame.camera)
+        proposal = group.cam_from_object(pose)
+        total += verify_pose(inspector.scene, picture, None, camera, proposal)[0]
+    return total
+
+
+def _contradicted(inspection: Inspection, num_views: int) -> Inspection:
+    """An inspection whose pose the other views contradict: not localised."""
+    message = (
+        f'the pose of this view contradicts that of {num_views} other view(s), which its picture '
+        'does not confirm'
+    )
+    return dataclasses.replace(
+        inspection,
+        verdict=Verdict.UNDETERMINED,
+        reason=Reason.NOT_LOCALIZED,
+        message=message,
+        pose=PoseEstimate(PoseStatus.POSE_REJECTED, message=message),
+        score=float('nan'),
+        anomaly_map=None,
+        reference=None,
+        rendered_alpha=None,
+        regions=(),
+    )

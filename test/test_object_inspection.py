@@ -1,0 +1,84 @@
+"""Views of one object from cameras that know each other: one view carries another."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pad_inspection.dataset import read_test_images
+from pad_inspection.datatypes import Frame, PoseEstimate, PoseStatus, Reason, Rigid3, Verdict
+from pad_inspection.geometry import compose, pose_error_px, rotation_from_axis_angle
+from pad_inspection.object_inspection import inspect_object
+from pad_inspection.pipeline import Inspector
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope='module')
+def views(demo_dir):
+    """Three views of one intact piece; their true poses are those of the cameras in a rig."""
+    return [t for t in read_test_images(demo_dir) if t.object_id == '04']
+
+
+class DamagedInspector(Inspector):
+    """The real inspector with what a broken camera or a wrong pose would give in one view."""
+
+    masks: dict[int, np.ndarray]
+    poses: dict[int, Rigid3]
+
+    def observe(self, frame, cam_from_object=None):
+        """As Inspector.observe."""
+        self._mask = self.masks.get(frame.stamp_ns)
+        if cam_from_object is None and frame.stamp_ns in self.poses:
+            # as if localisation had taken this pose for verified
+            seen = super().observe(frame, self.poses[frame.stamp_ns])
+            wrong = PoseEstimate(PoseStatus.LOCALIZED, self.poses[frame.stamp_ns], confidence=1.0)
+            return dataclasses.replace(seen, pose=wrong)
+        return super().observe(frame, cam_from_object)
+
+    def _hypotheses(self, query, probability, camera):
+        return super()._hypotheses(
+            query, probability if self._mask is None else self._mask, camera
+        )
+
+
+@pytest.fixture
+def inspector(demo_bundle):
+    found = DamagedInspector.from_bundle(demo_bundle)
+    found.masks, found.poses = {}, {}
+    return found
+
+
+def frames_of(views):
+    return [Frame(v.load_image(), v.camera, stamp_ns=i) for i, v in enumerate(views)]
+
+
+def errors_px(found, views, inspector):
+    points = inspector.object_points()
+    return [
+        pose_error_px(v.camera, f.pose.cam_from_object, v.cam_from_object, points)
+        for f, v in zip(found, views)
+    ]
+
+
+def test_a_view_without_a_mask_is_carried_by_the_others(inspector, views):
+    inspector.masks[1] = np.zeros((400, 400), np.float32)
+    frames = frames_of(views)
+    alone = inspector.inspect(frames[1])
+    assert (alone.reason, alone.pose.status) == (Reason.NOT_LOCALIZED, PoseStatus.NO_OBJECT)
+    found = inspect_object(inspector, frames, [v.cam_from_object for v in views])
+    assert [f.pose.status for f in found] == [PoseStatus.LOCALIZED] * 3
+    assert max(errors_px(found, views, inspector)) < 2.0
+    assert found[1].verdict != Verdict.UNDETERMINED
+
+
+def test_a_view_that_contradicts_the_others_is_put_right(inspector, views):
+    half_turn = Rigid3(rotation_from_axis_angle([0, 0, np.pi]), np.zeros(3))
+    inspector.poses[2] = compose(views[2].cam_from_object, half_turn)
+    found = inspect_object(inspector, frames_of(views), [v.cam_from_object for v in views])
+    assert max(errors_px(found, views, inspector)) < 2.0
+
+
+def test_the_numbers_of_frames_and_cameras_must_agree(inspector, views):
+    with pytest.raises(ValueError, match='3 frames, but 1 camera poses'):
+        inspect_object(inspector, frames_of(views), [views[0].cam_from_object])
