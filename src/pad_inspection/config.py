@@ -273,13 +273,13 @@ class FitConfig(CheckedOptions):
 
     profile: str = option(
         'fast',
-        'sets the other defaults: fast (minutes on a CPU), paper (the steps of SplatPose: 15000, '
-        'spherical harmonics of degree 3; for a GPU or a long wait)',
+        'sets the other defaults: fast (minutes on a CPU), paper (15000 steps, as SplatPose has; '
+        'for a GPU or a long wait)',
         choices=('fast', 'paper'),
     )
     iterations: int = option(3000, 'optimisation steps', low=1, high=200000)
-    sh_degree: int = option(2, 'degree of the spherical harmonics', low=0, high=3)
-    max_gaussians: int = option(20000, 'densification stops there', low=100)
+    sh_degree: int = option(3, 'degree of the spherical harmonics', low=0, high=3)
+    max_gaussians: int = option(30000, 'densification stops there', low=100)
     densify_interval: int = option(100, 'steps between densifications', low=1)
     densify_until: float = option(0.6, 'share of the steps with densification', low=0.0, high=1.0)
     grow_gradient: float = option(
@@ -372,7 +372,6 @@ FIT_PROFILE_VALUES: dict[str, dict[str, Any]] = {
     'paper': {
         'iterations': 15000,
         'densify_interval': 1000,
-        'sh_degree': 3,
         'max_gaussians': 100000,
     },
 }

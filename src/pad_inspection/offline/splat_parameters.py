@@ -22,17 +22,17 @@ _NEIGHBOURS = 3
 # Learning rates in units of the object's radius; the one of the means falls to 1%.
 LEARNING_RATES = {
     'means': 8e-4,
-    'scales': 7e-3,
+    'scales': 1e-2,
     'quats': 2e-3,
     'opacities': 4e-2,
-    'sh0': 4e-3,
+    'sh0': 8e-3,
     'shN': 7e-4,
 }
 
 
 # Pull of the view-dependent colours to 0, in units of their learning rate: few views say how a
 # place shines, and what they do not say should not be guessed.
-_SH_DECAY = 3.0
+_SH_DECAY = 1.0
 
 
 class SplatParameters:
