@@ -123,6 +123,7 @@ def test_the_command_writes_a_data_set(board_photos, tmp_path, capsys):
         (['--object-length', '0.1', '--camera-spacing', '00', '01', '0.1'], 'wanted exactly one'),
         (['--object-length', '-1'], 'wanted more than 0 m'),
         (['--camera-spacing', '00', '01', 'far'], 'wants metres'),
+        (['--camera-spacing', '00', '00.png', '0.1'], 'no photographs'),
         (['--board', '7x5'], 'wanted COLUMNSxROWS'),
         (['--board', '7x5:0.03:0.022', '--object-length', '0.1'], 'name no other length'),
         (['--board', '9x9:0.03:0.022:DICT_4X4_50'], 'is seen in 0 of 10 photographs'),
@@ -132,6 +133,21 @@ def test_bad_arguments_are_explained(board_photos, tmp_path, capsys, arguments, 
     code = cli.main(['dataset', 'cameras', str(board_photos), '--out', str(tmp_path), *arguments])
     assert code == 2
     assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_photographs_that_do_not_go_together_are_refused(board_photos, tmp_path, capsys):
+    images.write(tmp_path / 'a.png', np.full((40, 60, 3), 90, np.uint8))
+    run = ['dataset', 'cameras', str(tmp_path), '--object-length', '0.1', '--out']
+    assert cli.main([*run, str(tmp_path / 'out')]) == 2
+    assert 'neither white nor transparent' in capsys.readouterr().err
+    images.write(tmp_path / 'b.png', np.full((60, 40, 3), 90, np.uint8))
+    assert cli.main([*run, str(tmp_path / 'out')]) == 2
+    assert 'different sizes' in capsys.readouterr().err
+    images.write(tmp_path / 'b.jpg', np.full((60, 40, 3), 90, np.uint8))
+    assert cli.main([*run, str(tmp_path / 'out')]) == 2
+    assert 'several photographs named' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
 
 
 def test_a_board_to_print(tmp_path, capsys):

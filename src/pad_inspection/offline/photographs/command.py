@@ -100,18 +100,27 @@ def make_class_dir(
     segment = _segmenter() if arguments.segment else None
     if (class_dir / 'transforms.json').exists() or (class_dir / 'train').exists():
         raise ValueError(f'{class_dir} holds a data set already: name another folder')
-    with (progress or _silent)('cameras') as update:
+    class_dir.parent.mkdir(parents=True, exist_ok=True)
+    # what is refused leaves nothing behind
+    with (
+        tempfile.TemporaryDirectory(prefix='.photographs_', dir=class_dir.parent) as unfinished,
+        (progress or _silent)('cameras') as update,
+    ):
+        target = Path(unfinished)
         if arguments.board:
             if arguments.object_length or arguments.camera_spacing or arguments.points:
                 raise ValueError('the marker board gives the metres: name no other length')
-            report = _from_board(arguments.board, paths, given, class_dir, config, segment)
+            report = _from_board(arguments.board, paths, given, target, config, segment)
         else:
-            known = _known_scale(arguments)
+            known = _known_scale(arguments, paths)
             report = _from_photos(
-                paths, given, known, class_dir, config, localization, segment,
+                paths, given, known, target, config, localization, segment,
                 arguments.seed or 0, update,
             )  # fmt: skip
-    write_json(class_dir / REPORT, report)
+        write_json(target / REPORT, report)
+        class_dir.mkdir(exist_ok=True)
+        for part in target.iterdir():
+            part.rename(class_dir / part.name)
     return report
 
 
@@ -145,14 +154,21 @@ def _segmenter() -> Callable[[np.ndarray], np.ndarray]:
     return create_segmenter(SegmentationConfig()).segment
 
 
-def _known_scale(arguments: argparse.Namespace) -> KnownScale:
+def _known_scale(arguments: argparse.Namespace, paths: list[Path]) -> KnownScale:
     """What the arguments say about lengths."""
+    names = {path.stem for path in paths}
     spacing = arguments.camera_spacing
     if spacing is not None:
         try:
             spacing = (spacing[0], spacing[1], float(spacing[2]))
         except ValueError as error:
             raise ValueError(f'--camera-spacing wants metres, got {spacing[2]!r}') from error
+        unknown = sorted(set(spacing[:2]) - names)
+        if unknown:
+            raise ValueError(
+                f'--camera-spacing names {unknown}, which are no photographs; wanted names '
+                f'without suffix, as {sorted(names)[0]}'
+            )
     points = read_point_distance(arguments.points) if arguments.points else None
     return KnownScale(arguments.object_length, spacing, points)
 

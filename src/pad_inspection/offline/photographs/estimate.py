@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pad_inspection import images
 from pad_inspection.config import LocalizationConfig
 from pad_inspection.dataset import TrainingView
 from pad_inspection.datatypes import Camera, Rigid3
@@ -188,9 +189,10 @@ def _best_model(
 
 def _judge(model: IncrementalModel, masks: list[np.ndarray], config: PhotographsConfig) -> _Judged:
     """Compare the silhouettes with the shape that they leave together."""
-    silhouettes = {
-        index: Silhouette(model.camera, pose, masks[index]) for index, pose in model.poses.items()
-    }
+    silhouettes = {}
+    for index, pose in model.poses.items():
+        mask, camera = images.undistort(masks[index].astype(np.uint8), model.camera)
+        silhouettes[index] = Silhouette(camera, pose, mask > 0)
     hull = agreed_hull(list(silhouettes.values()), min(8, len(silhouettes)), config.min_covered)
     if not len(hull):
         return _Judged(hull, {}, {})

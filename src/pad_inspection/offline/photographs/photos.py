@@ -16,6 +16,8 @@ from pad_inspection.localization.incremental import camera_of_photograph
 
 # More of the picture's edge than this that is neither white nor transparent is background.
 _MAX_EDGE_SHARE = 0.25
+# EXIF rounds; focal lengths that differ by more are those of a zoom.
+_SAME_FOCAL = 1.03
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,16 @@ def find_photos(folder: Path) -> list[Path]:
 
     Raises:
         FileNotFoundError: there are none.
+        ValueError: two of them differ only in their suffix.
     """
     folder = Path(folder)
     for place in (folder / 'train' / 'good', folder):
         if place.is_dir():
             found = sorted(p for p in place.iterdir() if p.suffix.lower() in images.IMAGE_SUFFIXES)
+            names = [path.stem for path in found]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f'{place} holds several photographs named {twice[:3]}')
             if found:
                 return found
     raise FileNotFoundError(
@@ -80,6 +87,12 @@ def guess_camera(paths: list[Path], given: Camera | None, max_side_px: int) -> C
     else:
         camera, from_exif = found[0]
         source = 'exif' if from_exif else 'assumed'
+        focals = sorted(other.K[0, 0] for other, _ in found)
+        if focals[-1] > _SAME_FOCAL * focals[0]:
+            raise ValueError(
+                f'the photographs have focal lengths of {focals[0]:.0f} to {focals[-1]:.0f} px by '
+                'their EXIF: take all of them without zooming'
+            )
     factor = min(1.0, max_side_px / max(width, height))
     if factor < 1:
         camera = scale_camera(camera, round(width * factor), round(height * factor))
@@ -115,6 +128,8 @@ def prepare_photos(
     views = []
     for path in paths:
         image, alpha = images.read_rgba(path)
+        if alpha is not None and alpha.min() == 255:
+            alpha = None  # nothing is cut out
         if given is not None and np.any(given.distortion):
             image, _ = images.undistort(image, given)
             alpha = None if alpha is None else images.undistort(alpha, given)[0]
