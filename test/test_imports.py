@@ -20,7 +20,7 @@ LAYERS = [
     {'networks', 'rendering'},
     {'regions', 'calibration', 'bundle_config'},
     {'localization', 'background', 'comparison'},
-    {'decision', 'pipeline'},
+    {'decision', 'pipeline', 'recognition'},
     {'offline', 'ros'},
     {'cli'},
 ]

@@ -59,6 +59,7 @@ class ModelInfo:
     score_min: float
     score_max: float
     render_backend: str
+    normal_scores: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,7 @@ class Inspector:
             score_min=calibration.score_min,
             score_max=calibration.score_max,
             render_backend=self.scene.device_name,
+            normal_scores=calibration.normal_scores,
         )
 
     def object_points(self, count: int = 600) -> np.ndarray:

@@ -302,7 +302,7 @@ def test_raw_and_compressed_cameras_with_other_names(line):
     ('values', 'words'),
     [
         ({'bundle': '/nowhere/at/all'}, 'does not exist'),
-        ({'bundle': ''}, "'bundle' is empty"),
+        ({'bundle': ''}, "'bundle' is ''"),
         ({'inspector': 'no.such.module:Class'}, 'no.such.module'),
     ],
 )

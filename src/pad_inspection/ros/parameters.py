@@ -25,6 +25,7 @@ from pad_inspection.config import (
     options_table,
     unflatten,
 )
+from pad_inspection.ros.belt_layout import BeltOptions
 from pad_inspection.ros.node_configs import (
     InspectionNodeConfig,
     RejectNodeConfig,
@@ -280,6 +281,8 @@ def tables() -> str:
         for config_class, prefix in shared:
             name = f'`{prefix}*`' if prefix else 'all options of the inspection'
             parts += [f'and {name}: {config_class.__name__} in config.py.', '']
+    parts += ['### The file of `belt_layout`', '', options_table(BeltOptions), '']
+    parts += ['and `cameras`: name -> `position` (m), `window` (m), `conveyor_from_camera`.', '']
     return '\n'.join(parts)
 
 
