@@ -26,7 +26,7 @@ from pad_inspection.ros import conversions, interfaces, parameters
 from pad_inspection.ros.diagnostics import status
 from pad_inspection.ros.frame_building import build_frame
 from pad_inspection.ros.frame_queue import QueuedFrame
-from pad_inspection.ros.intake import Intake
+from pad_inspection.ros.intake import Intake, read_line_layout
 from pad_inspection.ros.model_loading import Model
 from pad_inspection.ros.model_service import ModelService
 from pad_inspection.ros.monitor import Monitor
@@ -84,11 +84,13 @@ class InspectionNode(LifecycleNode):
         try:
             self._config = parameters.read_own(self, 'inspection_node')
             self._config.check_cameras()
+            layout = read_line_layout(self._config)
             self._monitor = _monitor(self._config)
             self._models.configure(self._config)
             self._results = ResultPublisher(self, self._config)
+            announce = self._triggers.publish
             self._intake = Intake(
-                self, self._config, self._monitor, self._answer, self._triggers.publish
+                self, self._config, self._monitor, self._answer, announce, layout
             )
         except Exception as error:  # rclpy would swallow the message
             kind = '' if isinstance(error, (ValueError, OSError)) else f'{type(error).__name__}: '

@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from geometry_msgs.msg import Point
@@ -40,7 +41,9 @@ def read_line_layout(config: InspectionNodeConfig) -> BeltLayout | None:
     """
     if config.association != 'belt':
         return None
-    layout = read_layout(config.belt_layout)
+    if not config.belt_layout:
+        raise ValueError("parameter 'belt_layout' is empty, wanted a file (association: belt)")
+    layout = read_layout(Path(config.belt_layout))
     missing = sorted(set(config.cameras) - set(layout.cameras))
     if missing:
         raise ValueError(f'{config.belt_layout} has no camera {", ".join(missing)}')
@@ -57,6 +60,7 @@ class Intake:
         monitor: Monitor,
         answer: Callable[[QueuedFrame, Reason, str], None],
         announce: Callable[[ObjectTrigger], None],
+        layout: BeltLayout | None,
     ):
         """Subscribe; images are ignored until ``open`` is called.
 
@@ -66,16 +70,14 @@ class Intake:
             monitor: counts.
             answer: publishes the result of an image that is not inspected.
             announce: publishes the trigger of a piece that was seen unannounced.
-
-        Raises:
-            ValueError, FileNotFoundError: the belt's layout is wrong or missing.
+            layout: of the belt; None = triggers name the pieces.
         """
         self._node = node
         self._config = config
         self._monitor = monitor
         self._answer = answer
         self._announce = announce
-        self._layout = read_line_layout(config)
+        self._layout = layout
         self._object_type = config.object_type
         # held while an image is queued: none slips in behind a deactivation
         self._gate = threading.Lock()

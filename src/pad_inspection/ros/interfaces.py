@@ -153,8 +153,8 @@ MODEL_INFO = Topic(
     'model_info',
     'pad_msgs/msg/ModelInfo',
     'inspection_node',
-    1,
-    'the model in use; sent when the node becomes active and after each reload',
+    10,
+    'the models in use; sent when the node becomes active and after each reload',
     latched=True,
 )
 REJECT_SIGNAL = Topic(

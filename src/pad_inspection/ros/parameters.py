@@ -53,6 +53,12 @@ def node_options(kind: str) -> list[tuple[str, Any, dict]]:
     return rows
 
 
+def kind_of(node_name: str) -> str:
+    """Kind of a node by its name, which may go on after it: inspection_node_2; '' = none."""
+    fits = (k for k in NODES if node_name == k or node_name.startswith(f'{k}_'))
+    return next(fits, '')
+
+
 def _ros_value(value):
     """Value as ROS stores it."""
     return list(value) if isinstance(value, tuple) else value
@@ -202,8 +208,8 @@ def read_parameter_file(path: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for name, section in content.items():
         parameters = section.get('ros__parameters') if isinstance(section, dict) else None
-        kind = str(name).rsplit('/', 1)[-1]
-        if not isinstance(parameters, dict) or kind not in NODES:
+        kind = kind_of(str(name).rsplit('/', 1)[-1])
+        if not isinstance(parameters, dict) or not kind:
             raise ValueError(
                 f'{path}: section {name!r}, wanted one of {sorted(NODES)} with ros__parameters'
             )
