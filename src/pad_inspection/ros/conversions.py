@@ -21,6 +21,7 @@ from std_msgs.msg import Header
 from pad_inspection import geometry
 from pad_inspection.datatypes import Camera, Inspection, PoseStatus, Reason, Rigid3, Verdict
 from pad_inspection.decision import ViewResult
+from pad_inspection.ros.compressed_images import decompress
 
 # Encoding -> (dtype without byte order, channels).
 _ENCODINGS = {
@@ -122,7 +123,7 @@ def image_to_rgb(message: Image | CompressedImage) -> np.ndarray:
         ValueError: it cannot be used; the message says why.
     """
     if isinstance(message, CompressedImage):
-        return _decompress(message)
+        return decompress(message.data, message.format, max_pixels=_MAX_PIXELS)
     if message.encoding not in _RGB_CHANNELS:
         raise ValueError(
             f'image encoding is {message.encoding[:40]!r}, wanted one of {sorted(_RGB_CHANNELS)}'
@@ -131,23 +132,6 @@ def image_to_rgb(message: Image | CompressedImage) -> np.ndarray:
     if channels is None:
         return np.repeat(picture[..., None], 3, axis=2)
     return np.ascontiguousarray(picture[..., channels])
-
-
-def _decompress(message: CompressedImage) -> np.ndarray:
-    """Picture of a JPEG or PNG."""
-    import cv2
-
-    data = np.frombuffer(message.data, np.uint8) if len(message.data) else np.zeros(0, np.uint8)
-    try:
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:
-        picture = None
-    if picture is None:
-        raise ValueError(
-            f'compressed image of {data.size} bytes ({message.format[:40]!r}) cannot be decoded, '
-            'wanted JPEG or PNG'
-        )
-    return np.ascontiguousarray(picture[..., ::-1])
 
 
 def array_to_image(picture: np.ndarray, encoding: str, header: Header) -> Image:

@@ -33,6 +33,7 @@ from pad_inspection.ros.monitor import Monitor
 from pad_inspection.ros.node_configs import InspectionNodeConfig
 from pad_inspection.ros.result_publisher import ResultPublisher
 from pad_inspection.ros.runner import NodeFailedError, run
+from pad_inspection.ros.throttle import Throttle
 
 # On leaving, a running inspection may still take this long, s.
 _FINISH_S = 30.0
@@ -54,6 +55,7 @@ class InspectionNode(LifecycleNode):
         self._results: ResultPublisher | None = None
         self._worker: threading.Thread | None = None
         self._deadline_timer = None
+        self._throttle = Throttle(_LOG_PERIOD_S)
         self._deadline_group = MutuallyExclusiveCallbackGroup()
         self._models = ModelService(self, lambda name: self._monitor.forget_scores(name))
         trigger, diagnostics = interfaces.OBJECT_TRIGGER, interfaces.DIAGNOSTICS
@@ -262,9 +264,8 @@ class InspectionNode(LifecycleNode):
             stamp_ns=queued.stamp_ns,
         )
         if reason != Reason.NO_PIECE:
-            self.get_logger().warning(
-                f'{queued.camera}: {reason.name}: {text}', throttle_duration_sec=_LOG_PERIOD_S
-            )
+            kind, line = (queued.camera, reason), f'{queued.camera}: {reason.name}: {text}'
+            self._throttle.pass_on(kind, self.get_logger().warning, line)
         models = self._models.models
         self._publish(queued, inspection, '', None if models is None else models.get())
 

@@ -29,6 +29,7 @@ from pad_inspection.ros.belt_layout import BeltLayout, read_layout
 from pad_inspection.ros.frame_queue import FrameQueue, QueuedFrame
 from pad_inspection.ros.monitor import Monitor
 from pad_inspection.ros.node_configs import InspectionNodeConfig
+from pad_inspection.ros.throttle import Throttle
 
 _LOG_PERIOD_S = 5.0
 
@@ -78,6 +79,7 @@ class Intake:
         self._answer = answer
         self._announce = announce
         self._layout = layout
+        self._throttle = Throttle(_LOG_PERIOD_S)
         self._object_type = config.object_type
         # held while an image is queued: none slips in behind a deactivation
         self._gate = threading.Lock()
@@ -198,7 +200,7 @@ class Intake:
             self.queue.update_association(change)
         except ValueError as error:
             self._monitor.count('unusable triggers or belt samples')
-            self._node.get_logger().error(str(error), throttle_duration_sec=_LOG_PERIOD_S)
+            self._throttle.pass_on('association', self._node.get_logger().error, str(error))
 
     def _on_object_type(self, message: String) -> None:
         if message.data != self._object_type:

@@ -65,11 +65,11 @@ def drift_of(passed: Sequence[float], normal: Sequence[float], threshold: float)
         normal: scores of calibration's normal views.
         threshold: passed views are below it, so only such normal ones are compared.
     """
-    from scipy.stats import mannwhitneyu
-
     below = [score for score in normal if score < threshold]
     if len(passed) < _MIN_DRIFT_SCORES or len(below) < _MIN_DRIFT_SCORES // 2:
         return None
+    from scipy.stats import mannwhitneyu
+
     test = mannwhitneyu(passed, below, method='asymptotic')
     shift = float(test.statistic) / (len(passed) * len(below)) - 0.5
     return Drift(shift, float(test.pvalue), len(passed))
