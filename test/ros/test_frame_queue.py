@@ -69,7 +69,7 @@ def test_a_newer_image_replaces_the_oldest_of_its_camera():
     for stamp in (1, 2):
         assert queue.put_image('a', f'image {stamp}', stamp) == ([], [])
     assert queue.put_image('b', 'other camera', 1) == ([], [])
-    assert [f.message for f in queue.put_image('a', 'image 3', 3)[0]] == ['image 1']
+    assert [f.stamp_ns for f in queue.put_image('a', 'image 3', 3)[0]] == [1]
     assert len(queue) == 3
 
 
@@ -185,7 +185,31 @@ def test_an_unknown_image_gives_way_to_one_of_a_piece():
     queue.put_image('a', 'unknown', 1)
     queue.update_association(lambda b: b.add_trigger('piece', [], 10**9, 0.0))
     replaced, _ = queue.put_image('a', 'piece', 10**9)
-    assert [f.message for f in replaced] == ['unknown']
+    assert [f.stamp_ns for f in replaced] == [1]
     replaced, _ = queue.put_image('a', 'unknown', 5 * 10**9)
-    assert [f.message for f in replaced] == ['unknown']
+    assert [f.stamp_ns for f in replaced] == [5 * 10**9]
     assert queue.take().message == 'piece'
+
+
+def test_a_replaced_image_is_answered_for_its_piece_when_the_trigger_comes_later():
+    queue, clock = make(trigger_timeout=1.0, info_timeout=0.0)
+    queue.put_image('a', 'old', 1)
+    assert queue.put_image('a', 'new', 2) == ([], [])
+    put_trigger(queue, 'piece', [], 1)
+    frame = queue.take()
+    assert frame.replaced and frame.match == Match('piece') and frame.message is None
+    queue.put_image('a', 'newest', 3)
+    assert len(queue) == 2
+    clock.now += 1.0
+    assert [queue.take().replaced, queue.take().replaced] == [True, False]
+
+
+def test_replaced_images_are_drained_and_expire_too():
+    queue, clock = make(trigger_timeout=9.0)
+    for stamp in (1, 2):
+        queue.put_image('a', 'image', stamp)
+    clock.now += 1.0
+    assert [f.stamp_ns for f in queue.expire(1.0)] == [1, 2]
+    for stamp in (3, 4):
+        queue.put_image('a', 'image', stamp)
+    assert [f.stamp_ns for f in queue.drain()] == [3, 4] and len(queue) == 0

@@ -21,8 +21,9 @@ _MAX_SAMPLES = 4096
 _MAX_PIECES = 256
 # Of two pieces in a camera's window one must be nearer by this share of the window.
 _CLEARLY_NEARER = 0.25
-# A clock that moves by this against the monotonic one has been set, s.
-_CLOCK_JUMP_S = 0.5
+# A clock that moves by this against the monotonic one has been set, s. Less may be an image that
+# was late; only an encoder is safe against smaller steps.
+_CLOCK_JUMP_S = 2.0
 
 
 class BeltTravel:

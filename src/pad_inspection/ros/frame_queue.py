@@ -1,7 +1,8 @@
 """Images that wait for their CameraInfo, their piece and the worker: one short queue a camera.
 
 Plain Python without ROS: callbacks put, one worker takes. Every image that is put leaves exactly
-once: taken, or handed back because it is needless or a newer one replaced it, or drained.
+once: taken, or handed back because it is needless or a newer one replaced it, or drained. A
+replaced image still waits for its trigger, without its data: its answer must name the right piece.
 """
 
 from __future__ import annotations
@@ -26,22 +27,26 @@ class QueuedFrame:
 
     Attributes:
         camera: name of the camera.
-        message: the image message, undecoded.
+        header: of the image message.
+        message: the image message, undecoded; None once a newer one replaced it.
         stamp_ns: of its header.
         arrived: monotonic time of arrival, s.
         object_type: product on the line when it arrived; '' = unknown.
         info: its CameraInfo message, None while or when it is missing.
         match: its piece, None while or when nobody knows it.
+        replaced: a newer image took its place; it is not inspected.
         answered: its result is out, see FrameQueue.claim_answer.
     """
 
     camera: str
+    header: Any
     message: Any
     stamp_ns: int
     arrived: float
     object_type: str = ''
     info: Any = None
     match: Match | None = None
+    replaced: bool = False
     answered: bool = False
 
 
@@ -77,30 +82,43 @@ class FrameQueue:
         self._closed = False
         self._working: list[QueuedFrame] = []
         self._frames: dict[str, deque[QueuedFrame]] = {camera: deque() for camera in cameras}
+        # replaced images whose trigger may still come
+        self._unnamed: list[QueuedFrame] = []
         self._infos: dict[str, OrderedDict[int, Any]] = {c: OrderedDict() for c in cameras}
 
     def __len__(self) -> int:
         with self._changed:
-            return sum(len(frames) for frames in self._frames.values())
+            return len(self._waiting())
 
     def put_image(
-        self, camera: str, message: Any, stamp_ns: int, object_type: str = ''
+        self,
+        camera: str,
+        message: Any,
+        stamp_ns: int,
+        object_type: str = '',
+        *,
+        header: Any = None,
     ) -> tuple[list[QueuedFrame], list[QueuedFrame]]:
         """Add an image.
 
         Returns:
-            Images that it replaced, and itself when no piece needs it.
+            Images that it replaced and whose piece is known or will not be; itself when no
+            piece needs it.
         """
         with self._changed:
-            frame = QueuedFrame(camera, message, stamp_ns, self._clock(), object_type)
+            frame = QueuedFrame(camera, header, message, stamp_ns, self._clock(), object_type)
             frame.match = self._association.find(camera, stamp_ns)
             if self._is_needless(frame):
                 return [], [frame]
             frames, replaced = self._frames[camera], []
             frames.append(frame)
             while len(frames) > self._size:
-                replaced.append(self._least(frames))
-                frames.remove(replaced[-1])
+                least = self._least(frames)
+                frames.remove(least)
+                least.replaced, least.message = True, None
+                self._seconds_to_ready(least, self._clock())
+                waits = least.match is None and self._association.timeout > 0
+                (self._unnamed if waits else replaced).append(least)
             self._changed.notify_all()
             return replaced, []
 
@@ -151,21 +169,26 @@ class FrameQueue:
             while not self._closed:
                 now = self._clock()
                 heads = [frames[0] for frames in self._frames.values() if frames]
-                waits = {}
-                for frame in sorted(heads, key=lambda f: f.arrived):
+                waits = []
+                # an answer costs nothing, so those that need no inspection go first
+                for frame in [*self._unnamed, *sorted(heads, key=lambda f: f.arrived)]:
                     wait = self._seconds_to_ready(frame, now)
                     if wait <= 0:
-                        self._frames[frame.camera].popleft()
+                        self._remove(frame)
                         self._working.append(frame)
                         return frame
-                    waits[frame.camera] = wait
-                self._changed.wait(min(waits.values(), default=None))
+                    waits.append(wait)
+                self._changed.wait(min(waits, default=None))
             return None
+
+    def _remove(self, frame: QueuedFrame) -> None:
+        """Take an image out of where it waits."""
+        (self._unnamed if frame.replaced else self._frames[frame.camera]).remove(frame)
 
     def _seconds_to_ready(self, frame: QueuedFrame, now: float) -> float:
         """How long a frame may still wait; 0 or less: it is ready."""
         waited, wait = now - frame.arrived, 0.0
-        if frame.info is None:
+        if frame.info is None and not frame.replaced:
             frame.info = self._find_info(frame)
             if frame.info is None:
                 wait = self._info_timeout - waited
@@ -195,11 +218,16 @@ class FrameQueue:
         with self._changed:
             before = self._clock() - limit
             late = [f for f in self._working if f.arrived <= before and not f.answered]
-            for frames in self._frames.values():
-                while frames and frames[0].arrived <= before:
-                    self._seconds_to_ready(frames[0], self._clock())
-                    late.append(frames.popleft())
+            for frame in self._waiting():
+                if frame.arrived <= before:
+                    self._seconds_to_ready(frame, self._clock())
+                    self._remove(frame)
+                    late.append(frame)
             return late
+
+    def _waiting(self) -> list[QueuedFrame]:
+        """All images that are not in work."""
+        return [*self._unnamed, *(frame for frames in self._frames.values() for frame in frames)]
 
     def done(self, frame: QueuedFrame) -> None:
         """Tell that a taken image was answered."""
@@ -215,12 +243,10 @@ class FrameQueue:
     def drain(self) -> list[QueuedFrame]:
         """Take out all images that wait, with what was known of them."""
         with self._changed:
-            left = []
-            for frames in self._frames.values():
-                for frame in frames:
-                    self._seconds_to_ready(frame, self._clock())
-                    left.append(frame)
-                frames.clear()
+            left = self._waiting()
+            for frame in left:
+                self._seconds_to_ready(frame, self._clock())
+                self._remove(frame)
             return left
 
     def close(self) -> None:

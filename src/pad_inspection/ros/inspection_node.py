@@ -26,7 +26,7 @@ from pad_inspection.ros import conversions, interfaces, parameters
 from pad_inspection.ros.diagnostics import status
 from pad_inspection.ros.frame_building import build_frame
 from pad_inspection.ros.frame_queue import QueuedFrame
-from pad_inspection.ros.intake import Intake, read_line_layout
+from pad_inspection.ros.intake import REPLACED, Intake, read_line_layout
 from pad_inspection.ros.model_loading import Model
 from pad_inspection.ros.model_service import ModelService
 from pad_inspection.ros.monitor import Monitor
@@ -194,6 +194,9 @@ class InspectionNode(LifecycleNode):
         if self._is_late(queued):
             self._answer(queued, Reason.DEADLINE_MISSED, self._late_message(queued))
             return
+        if queued.replaced:
+            self._answer(queued, Reason.FRAME_DROPPED, REPLACED)
+            return
         if self._intake.is_needless(queued):
             self._answer(queued, Reason.NO_PIECE, 'no piece needs this image')
             return
@@ -279,7 +282,7 @@ class InspectionNode(LifecycleNode):
         info = None if model is None else model.info
         message = conversions.result_to_message(
             inspection,
-            queued.message.header,
+            queued.header,
             inspection_id=str(uuid.uuid4()),
             model=info,
             object_threshold=math.nan if info is None else info.object_threshold,

@@ -32,6 +32,8 @@ from pad_inspection.ros.node_configs import InspectionNodeConfig
 from pad_inspection.ros.throttle import Throttle
 
 _LOG_PERIOD_S = 5.0
+# Message of a result of an image that was replaced.
+REPLACED = 'a newer image came before this one was done'
 
 
 def read_line_layout(config: InspectionNodeConfig) -> BeltLayout | None:
@@ -111,7 +113,7 @@ class Intake:
         """Subscribe to images or CameraInfo of a camera."""
         profile = interfaces.qos(
             topic,
-            depth=max(topic.depth, self._config.queue_size),
+            depth=max(self._config.image_buffer, self._config.queue_size),
             reliable=self._config.reliable_images,
         )
         self._add(kind, name, lambda message: callback(camera, message), profile)
@@ -163,11 +165,11 @@ class Intake:
             self._monitor.on_image(camera)
             if self._layout is not None and stamp_ns > 0:
                 self.queue.update_association(lambda b: b.note_clock(camera, stamp_ns, now))
-            replaced, needless = self.queue.put_image(camera, message, stamp_ns, self._object_type)
-        for frame in replaced:
-            self._answer(
-                frame, Reason.FRAME_DROPPED, 'a newer image came before this one was done'
+            replaced, needless = self.queue.put_image(
+                camera, message, stamp_ns, self._object_type, header=message.header
             )
+        for frame in replaced:
+            self._answer(frame, Reason.FRAME_DROPPED, REPLACED)
         for frame in needless:
             self._answer(frame, Reason.NO_PIECE, 'no piece needs this image')
 

@@ -49,6 +49,13 @@ class InspectionNodeConfig(CheckedOptions):
     queue_size: int = option(
         1, 'images of a camera that wait; a newer one replaces the oldest', low=1, high=1000
     )
+    image_buffer: int = option(
+        50,
+        'images of a camera that the middleware keeps while the node is busy; only what reaches '
+        'the node gets a result',
+        low=1,
+        high=10000,
+    )
     camera_info_sync: str = option(
         'exact',
         'exact: CameraInfo with the stamp of the image; latest: the last one of that camera',
