@@ -52,17 +52,23 @@ class TriggerAssociation:
     ignores_unknown = False
     prefers_known = False
 
-    def __init__(self, timeout: float = 0.0, tolerance: float = 0.0):
+    def __init__(
+        self,
+        timeout: float = 0.0,
+        tolerance: float = 0.0,
+        max_triggers: int | None = _MAX_REMEMBERED,
+    ):
         """No triggers yet.
 
         Args:
             timeout: s that an image may wait for its trigger.
             tolerance: s by which their stamps may differ.
+            max_triggers: that are remembered; None = all.
         """
         self.timeout = timeout
         self.counts: Counter[str] = Counter()
         self._tolerance_ns = round(tolerance * 1e9)
-        self._triggers: deque[_Trigger] = deque(maxlen=_MAX_REMEMBERED)
+        self._triggers: deque[_Trigger] = deque(maxlen=max_triggers)
 
     def add_trigger(
         self,

@@ -223,3 +223,17 @@ class ReplayNodeConfig(CheckedOptions):
     )
     exit_when_done: bool = option(False, 'end the node after the last result')
     image_topic: str = option('image_rect_color', 'name of the image topic below the camera')
+
+
+@dataclass(frozen=True)
+class ViewerNodeConfig(CheckedOptions):
+    """What viewer_node shows, and where."""
+
+    cameras: tuple = option(('camera',), 'names of the cameras that are shown')
+    host: str = option(
+        '127.0.0.1',
+        'address to listen on; 0.0.0.0 shows the line to everybody in the network, without a '
+        'password',
+    )
+    port: int = option(8080, 'port of the web page; 0: a free one', low=0, high=65535)
+    num_pieces: int = option(20, 'pieces that are listed', low=1, high=1000)

@@ -30,6 +30,7 @@ from pad_inspection.ros.node_configs import (
     InspectionNodeConfig,
     RejectNodeConfig,
     ReplayNodeConfig,
+    ViewerNodeConfig,
 )
 
 # Own options of each node and the core options that it also takes: (dataclass, prefix).
@@ -37,6 +38,7 @@ NODES: dict[str, tuple[type, tuple[tuple[type, str], ...]]] = {
     'inspection_node': (InspectionNodeConfig, ((InspectionConfig, ''),)),
     'reject_node': (RejectNodeConfig, ((DecisionConfig, 'decision.'),)),
     'replay_node': (ReplayNodeConfig, ()),
+    'viewer_node': (ViewerNodeConfig, ()),
 }
 
 
