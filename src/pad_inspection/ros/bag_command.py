@@ -101,9 +101,9 @@ def _play(arguments: argparse.Namespace) -> int:
         'bag': str(arguments.bag),
         'rate': arguments.rate,
         'image_topic': arguments.image_topic,
-        'max_in_flight': 0,
         'min_listeners': 0,
         'wait_for_model': 'false',
+        'wait_for_results': 'false',
         'exit_when_done': 'true',
     }
     words = ['--ros-args']

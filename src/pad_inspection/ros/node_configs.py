@@ -221,6 +221,7 @@ class ReplayNodeConfig(CheckedOptions):
     wait_for_model: bool = option(
         True, 'play only when an inspection node has announced its model'
     )
+    wait_for_results: bool = option(True, 'false: only play, results are none of its business')
     exit_when_done: bool = option(False, 'end the node after the last result')
     image_topic: str = option('image_rect_color', 'name of the image topic below the camera')
 
