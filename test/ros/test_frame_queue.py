@@ -213,3 +213,9 @@ def test_replaced_images_are_drained_and_expire_too():
     for stamp in (3, 4):
         queue.put_image('a', 'image', stamp)
     assert [f.stamp_ns for f in queue.drain()] == [3, 4] and len(queue) == 0
+
+
+def test_memory_of_replaced_images_is_bounded():
+    queue, _ = make(trigger_timeout=3600.0)
+    given_up = [f.stamp_ns for stamp in range(1000) for f in queue.put_image('a', 'i', stamp)[0]]
+    assert len(queue) == 257 and given_up == list(range(743))

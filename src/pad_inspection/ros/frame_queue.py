@@ -17,7 +17,7 @@ from typing import Any
 from pad_inspection.ros.association import NO_PIECE, Match, TriggerAssociation
 from pad_inspection.ros.belt import BeltAssociation
 
-# CameraInfos that are kept for images that are still on their way.
+# CameraInfos that are kept for images on their way, replaced images that wait for a trigger.
 _MAX_REMEMBERED = 256
 
 
@@ -119,6 +119,8 @@ class FrameQueue:
                 self._seconds_to_ready(least, self._clock())
                 waits = least.match is None and self._association.timeout > 0
                 (self._unnamed if waits else replaced).append(least)
+                if len(self._unnamed) > _MAX_REMEMBERED:
+                    replaced.append(self._unnamed.pop(0))
             self._changed.notify_all()
             return replaced, []
 
