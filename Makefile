@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PAD_VENV := $(abspath $(VENV))
 FAST ?= 0
+SOAK_MINUTES ?= 10
 
 .DEFAULT_GOAL := help
 BENCHES := bench-render bench-fit bench-refine bench-localize bench-mapping bench-inspect bench-ros
 .PHONY: help setup demo demo-data demo-bundle test test-fast test-ros lint format check blender \
-	docs bench $(BENCHES) clean
+	docs bench $(BENCHES) soak clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -54,6 +55,9 @@ bench: bench-render bench-localize bench-inspect  ## the main benchmarks; bench-
 # a static pattern: implicit rules are not looked up for phony targets
 $(BENCHES): bench-%: setup
 	@$(BIN)/python bench/bench_$*.py
+
+soak: setup  ## 10 minutes of the node graph: nothing lost, memory flat; SOAK_MINUTES=...
+	@$(BIN)/python bench/soak.py --minutes $(SOAK_MINUTES)
 
 clean:  ## remove generated files, keep .venv
 	rm -rf out build install log

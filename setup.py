@@ -63,6 +63,7 @@ setup(
             'inspection_node = pad_inspection.ros.inspection_node:main',
             'reject_node = pad_inspection.ros.reject_node:main',
             'replay_node = pad_inspection.ros.replay_node:main',
+            'viewer_node = pad_inspection.ros.viewer_node:main',
         ]
     },
 )

@@ -5,6 +5,8 @@
 For each number of cameras a process sends images at a fixed rate. First they are only received:
 share that arrives and time from sending to the callback. Then inspection_node is between, with an
 inspector that does nothing: time from sending to the result, results on images sent.
+
+Writes out/bench/ros.json.
 """
 
 from __future__ import annotations
@@ -144,6 +146,25 @@ def receive(count: int, rate: float, seconds: float, size: int, domain_id: int, 
     }
 
 
+def machine() -> dict:
+    """When, on what, and at which commit something was measured."""
+    processor = platform.processor() or platform.machine()
+    for line in Path('/proc/cpuinfo').read_text().splitlines():
+        if line.startswith('model name'):
+            processor = line.partition(':')[2].strip()
+            break
+    commit = subprocess.run(
+        ['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return {
+        'date': str(datetime.date.today()),
+        'processor': processor,
+        'cores': os.cpu_count(),
+        'load_average': [round(value, 1) for value in os.getloadavg()],
+        'commit': commit,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -152,21 +173,30 @@ def main() -> None:
     parser.add_argument('--rate', type=float, default=20.0, help='images per second and camera')
     parser.add_argument('--seconds', type=float, default=5.0)
     parser.add_argument('--size', type=int, default=800, help='width and height, px')
+    parser.add_argument('--out', type=Path, default=Path('out/bench/ros.json'))
     parser.add_argument('--send', type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.send:
         send(arguments.send, arguments.rate, arguments.seconds, arguments.size)
         return
-    print(
-        f'{datetime.date.today()}, {platform.processor() or platform.machine()}, '
-        f'{os.cpu_count()} cores, {arguments.size}x{arguments.size} rgb8, {arguments.rate:g} Hz'
-    )
+    report = {
+        'command': ' '.join(['bench/bench_ros.py', *sys.argv[1:]]),
+        **machine(),
+        'size_px': arguments.size,
+        'rate_hz': arguments.rate,
+        'seconds': arguments.seconds,
+        'rows': [],
+    }
+    print(json.dumps({name: value for name, value in report.items() if name != 'rows'}))
     for count in arguments.cameras:
         for node in (False, True):
             row = receive(
                 count, arguments.rate, arguments.seconds, arguments.size, free_domain_id(), node
             )
+            report['rows'].append(row)
             print(json.dumps(row), flush=True)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(report, indent=1) + '\n')
 
 
 if __name__ == '__main__':

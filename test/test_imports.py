@@ -21,7 +21,14 @@ LAYERS = [
     {'networks', 'rendering'},
     {'regions', 'calibration', 'bundle_config'},
     {'localization', 'background', 'comparison'},
-    {'decision', 'observation', 'pose_confidence', 'pipeline', 'object_inspection'},
+    {
+        'decision',
+        'observation',
+        'pose_confidence',
+        'pipeline',
+        'object_inspection',
+        'recognition',
+    },
     {'offline', 'ros'},
     {'cli'},
 ]

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'evaluate': ('pad_inspection.offline.evaluate', 'measure a bundle on a labelled data set'),
     'evaluate-all': ('pad_inspection.offline.evaluate_all', 'compare methods on all classes'),
     'up': ('pad_inspection.ros.up', 'start the ROS 2 node graph from a parameter file'),
+    'bag': ('pad_inspection.ros.bag_command', 'record, play and inspect ROS 2 bags'),
     'demo': ('pad_inspection.ros.demo', 'the whole inspection over ROS 2 on the demo data'),
     'view': ('pad_inspection.offline.view', "look at a bundle's splats in a browser"),
     'doctor': ('pad_inspection.offline.doctor', 'what is installed and what is missing'),
@@ -109,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (
         UsageError,
         ValueError,
+        FileExistsError,
         FileNotFoundError,
         NotADirectoryError,
         PermissionError,

@@ -27,6 +27,7 @@ class ModelInfo:
     score_min: float
     score_max: float
     render_backend: str
+    normal_scores: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

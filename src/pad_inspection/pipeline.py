@@ -174,6 +174,7 @@ class Inspector:
             score_min=calibration.score_min,
             score_max=calibration.score_max,
             render_backend=self.scene.device_name,
+            normal_scores=calibration.normal_scores,
         )
 
     def object_points(self, count: int = 600) -> np.ndarray:

@@ -1,12 +1,14 @@
 """A line for tests: nodes as processes, and a test node that plays camera, PLC and gate."""
 
 import itertools
+import math
 import os
 import time
 
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point
 from lifecycle_msgs.srv import ChangeState, GetState
 from pad_msgs.msg import ObjectTrigger
 from rclpy.executors import SingleThreadedExecutor
@@ -63,24 +65,30 @@ class Line:
 
     # ---- nodes
 
-    def start_inspection(self, **parameters):
+    def start_inspection(self, node_name='', **parameters):
         """Start inspection_node; wait until it is active (unless autostart is off)."""
         # best effort may lose what is sent before both ends know each other
         values = {'reliable_images': True, 'bundle': str(self.bundle), 'inspector': SMALL}
         values |= parameters
-        self.graph.start(NodeSpec('inspection_node', values))
+        if 'bundles' in values:
+            del values['bundle']
+        self.graph.start(NodeSpec('inspection_node', values, node_name=node_name))
         cameras = values.get('cameras', ['camera'])
         for name in cameras:
             self.listen(interfaces.RESULTS, name)
         if values.get('autostart', True):
             models = self.listen(interfaces.MODEL_INFO)
-            self.wait(lambda: models, 'model_info')
+            before = len(models) if node_name else 0
+            self.wait(lambda: len(models) > before, 'model_info')
             self.wait_connected()
 
     def start_reject(self, **parameters):
+        triggers = self.publisher(interfaces.OBJECT_TRIGGER)
+        self.wait_connected()
+        others = triggers.get_subscription_count()
         self.graph.start(NodeSpec('reject_node', parameters))
         self.listen(interfaces.REJECT_SIGNAL)
-        self.publisher(interfaces.OBJECT_TRIGGER)
+        self.wait(lambda: triggers.get_subscription_count() > others, 'reject_node')
         self.wait_connected()
 
     # ---- topics
@@ -115,6 +123,8 @@ class Line:
 
     def wait_connected(self):
         """Wait until all topics of the test node have somebody at the other end."""
+        if not self.graph.names:
+            return
         self.wait(
             lambda: all(p.get_subscription_count() for p in self._publishers.values()),
             f'listeners of {list(self._publishers)}',
@@ -163,9 +173,9 @@ class Line:
         stamp = Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
         return Header(stamp=stamp, frame_id=interfaces.optical_frame(camera))
 
-    def image(self, defect=False, header=None, size=SIZE):
+    def image(self, defect=False, header=None, size=SIZE, **look):
         header = self.header() if header is None else header
-        return conversions.array_to_image(picture(defect, size=size), 'rgb8', header)
+        return conversions.array_to_image(picture(defect, size=size, **look), 'rgb8', header)
 
     def send(self, message, *, name='camera', info=True, size=SIZE):
         """Send an image with its CameraInfo; ``info`` may be a message or False."""
@@ -186,12 +196,14 @@ class Line:
         assert len(found()) == 1 and len(found()[0].results) == 1
         return found()[0].results[0]
 
-    def trigger(self, object_id, stamp_ns, cameras=(), expected_views=0):
+    def trigger(self, object_id, stamp_ns, cameras=(), expected_views=0, x=math.nan, product=''):
         message = ObjectTrigger(
             header=self.header(stamp_ns=stamp_ns),
             object_id=object_id,
             cameras=list(cameras),
             expected_views=expected_views,
+            position=Point(x=x, y=math.nan, z=math.nan),
+            object_type=product,
         )
         message.header.frame_id = interfaces.CONVEYOR_FRAME
         self.publish(interfaces.OBJECT_TRIGGER, message)

@@ -7,13 +7,14 @@ import cv2
 import numpy as np
 
 SIZE = 64
+BLUE, GREEN = (20, 30, 220), (20, 220, 30)
 
 
-def picture(defect=False, shift=0, size=SIZE):
-    """A blue disc on grey, with a red spot when defective; uint8 (size, size, 3) RGB."""
+def picture(defect=False, shift=0, size=SIZE, color=BLUE):
+    """A coloured disc on grey, with a red spot when defective; uint8 (size, size, 3) RGB."""
     image = np.full((size, size, 3), 120, np.uint8)
     center = (size // 2 + shift, size // 2)
-    cv2.circle(image, center, size // 4, (20, 30, 220), -1)
+    cv2.circle(image, center, size // 4, color, -1)
     if defect:
         cv2.circle(image, center, size // 10, (230, 20, 20), -1)
     return image

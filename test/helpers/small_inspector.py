@@ -1,7 +1,7 @@
 """A small real inspector for tests of the node graph: finds red pixels, needs no network.
 
-Its bundle is a folder with model.json: {"model_id", "threshold", "delay_s"}. Intact pieces of
-helpers.small_dataset are grey and blue; defects are red.
+Its bundle is a folder with model.json: {"model_id", "threshold", "delay_s", "color"}. Intact
+pieces of helpers.small_dataset are grey and blue (or green); defects are red.
 """
 
 import json
@@ -26,7 +26,9 @@ from pad_inspection.observation import ModelInfo
 MIN_OBJECT_PX = 20
 
 
-def write_bundle(path: Path, *, model_id='small', threshold=5.0, delay_s=0.0, version='1.0'):
+def write_bundle(
+    path: Path, *, model_id='small', threshold=5.0, delay_s=0.0, version='1.0', color='blue'
+):
     """Write a bundle that SmallInspector reads."""
     path.mkdir(parents=True, exist_ok=True)
     content = {
@@ -34,6 +36,7 @@ def write_bundle(path: Path, *, model_id='small', threshold=5.0, delay_s=0.0, ve
         'threshold': threshold,
         'delay_s': delay_s,
         'version': version,
+        'color': color,
     }
     (path / 'model.json').write_text(json.dumps(content))
     return path
@@ -88,12 +91,14 @@ class SmallInspector:
             'query': frame.image,
         }
         r, g, b = np.moveaxis(frame.image.astype(int), -1, 0)
-        red, blue = (r > g + 80) & (r > b + 80), (b > r + 80) & (b > g + 80)
-        found = red | blue
-        if found.sum() < MIN_OBJECT_PX:
-            pose = PoseEstimate(PoseStatus.NO_OBJECT, message='no blue piece')
+        mine, other = (g, b) if self._content['color'] == 'green' else (b, g)
+        red, colored = (r > g + 80) & (r > b + 80), (mine > r + 80) & (mine > other + 80)
+        found = red | colored
+        if colored.sum() < MIN_OBJECT_PX:
+            message = f'no {self._content["color"]} piece'
+            pose = PoseEstimate(PoseStatus.NO_OBJECT, message=message)
             return Inspection(
-                Verdict.UNDETERMINED, Reason.NOT_LOCALIZED, 'no blue piece', pose=pose, **origin
+                Verdict.UNDETERMINED, Reason.NOT_LOCALIZED, message, pose=pose, **origin
             )
         score, threshold = float(red.sum()), float(self._content['threshold'])
         rejected = score >= threshold
@@ -104,7 +109,11 @@ class SmallInspector:
         return Inspection(
             Verdict.REJECT if rejected else Verdict.PASS,
             Reason.ANOMALY if rejected else Reason.NONE,
-            pose=PoseEstimate(PoseStatus.LOCALIZED, Rigid3(np.eye(3), np.array([0.0, 0.0, 0.3]))),
+            pose=PoseEstimate(
+                PoseStatus.LOCALIZED,
+                Rigid3(np.eye(3), np.array([0.0, 0.0, 0.3])),
+                confidence=0.9,
+            ),
             score=score,
             threshold=threshold,
             inspected_fraction=1.0,

@@ -1,5 +1,8 @@
 import threading
 
+from pad_inspection.ros.association import Match, TriggerAssociation
+from pad_inspection.ros.belt import BeltAssociation
+from pad_inspection.ros.belt_layout import layout_of
 from pad_inspection.ros.frame_queue import FrameQueue
 
 
@@ -10,18 +13,23 @@ class Clock:
         return self.now
 
 
-def make(**options):
+def make(trigger_timeout=0.0, trigger_tolerance=0.0, **options):
     clock = Clock()
-    return FrameQueue(['a', 'b'], clock=clock, **options), clock
+    association = TriggerAssociation(trigger_timeout, trigger_tolerance)
+    return FrameQueue(['a', 'b'], association, clock=clock, **options), clock
+
+
+def put_trigger(queue, object_id, cameras, stamp_ns):
+    queue.update_association(lambda a: a.add_trigger(object_id, cameras, stamp_ns))
 
 
 def test_image_leaves_with_the_info_of_its_stamp():
     queue, _ = make()
     queue.put_camera_info('a', 'other', 6)
     queue.put_camera_info('a', 'info', 7)
-    assert queue.put_image('a', 'image', 7) == []
+    assert queue.put_image('a', 'image', 7) == ([], [])
     frame = queue.take()
-    assert (frame.camera, frame.message, frame.info, frame.object_id) == (
+    assert (frame.camera, frame.message, frame.info, frame.match) == (
         'a',
         'image',
         'info',
@@ -59,9 +67,9 @@ def test_without_info_the_image_leaves_when_its_time_is_over():
 def test_a_newer_image_replaces_the_oldest_of_its_camera():
     queue, _ = make(size=2)
     for stamp in (1, 2):
-        assert queue.put_image('a', f'image {stamp}', stamp) == []
-    assert queue.put_image('b', 'other camera', 1) == []
-    assert [f.message for f in queue.put_image('a', 'image 3', 3)] == ['image 1']
+        assert queue.put_image('a', f'image {stamp}', stamp) == ([], [])
+    assert queue.put_image('b', 'other camera', 1) == ([], [])
+    assert [f.stamp_ns for f in queue.put_image('a', 'image 3', 3)[0]] == [1]
     assert len(queue) == 3
 
 
@@ -85,30 +93,33 @@ def test_an_incomplete_image_does_not_hold_up_another_camera():
 
 def test_trigger_names_the_object_by_camera_and_stamp():
     queue, clock = make(trigger_timeout=1.0, size=3, info_timeout=0.0)
-    queue.put_trigger('both', [], 1)
-    queue.put_trigger('only b', ['b'], 2)
+    put_trigger(queue, 'both', [], 1)
+    put_trigger(queue, 'only b', ['b'], 2)
     queue.put_image('a', 'first', 1)
     queue.put_image('b', 'second', 2)
-    assert [queue.take().object_id, queue.take().object_id] == ['both', 'only b']
+    assert [queue.take().match, queue.take().match] == [Match('both'), Match('only b')]
     queue.put_image('a', 'not exposed by that trigger', 2)
     clock.now += 1
-    assert queue.take().object_id is None
+    assert queue.take().match is None
 
 
 def test_trigger_tolerance_takes_the_nearest():
     queue, _ = make(trigger_timeout=1.0, trigger_tolerance=1e-6, info_timeout=0.0)
-    queue.put_trigger('far', [], 10_000)
-    queue.put_trigger('near', [], 10_900)
+    put_trigger(queue, 'far', [], 10_000)
+    put_trigger(queue, 'near', [], 10_900)
     queue.put_image('a', 'image', 10_800)
-    assert queue.take().object_id == 'near'
+    assert queue.take().match == Match('near')
 
 
 def test_drain_hands_back_what_waits():
     queue, _ = make(size=2, trigger_timeout=9.0)
     queue.put_image('a', 'one', 1)
     queue.put_image('b', 'two', 2)
-    queue.put_trigger('piece', ['b'], 2)
-    assert {(f.message, f.object_id) for f in queue.drain()} == {('one', None), ('two', 'piece')}
+    put_trigger(queue, 'piece', ['b'], 2)
+    assert {(f.message, f.match) for f in queue.drain()} == {
+        ('one', None),
+        ('two', Match('piece')),
+    }
     assert len(queue) == 0
 
 
@@ -126,7 +137,85 @@ def test_wait_until_answered():
     queue, _ = make(info_timeout=0.0)
     assert queue.wait_until_answered(0.0)
     queue.put_image('a', 'image', 1)
-    queue.take()
+    frame = queue.take()
     assert not queue.wait_until_answered(0.0)
-    queue.done()
+    queue.done(frame)
     assert queue.wait_until_answered(0.0)
+
+
+def test_only_one_answer_may_be_given():
+    queue, _ = make(info_timeout=0.0)
+    queue.put_image('a', 'image', 1)
+    frame = queue.take()
+    assert queue.claim_answer(frame) and not queue.claim_answer(frame)
+
+
+def test_images_expire_whether_they_wait_or_are_in_work():
+    queue, clock = make(info_timeout=0.0, size=3)
+    queue.put_image('a', 'in work', 1)
+    in_work = queue.take()
+    queue.put_image('a', 'waits', 2)
+    clock.now += 2.0
+    queue.put_image('a', 'new', 3)
+    assert queue.expire(2.5) == []
+    assert [f.message for f in queue.expire(2.0)] == ['in work', 'waits']
+    queue.claim_answer(in_work)
+    assert queue.expire(2.0) == [] and len(queue) == 1
+
+
+def belt_queue(**options):
+    """Camera a looks at 0 m; the belt moves at 1 m/s; a piece is seen within +- 10 mm."""
+    values = {'speed': 1.0, 'window': 0.01, 'cameras': {'a': {'position': 0.0}}}
+    association = BeltAssociation(layout_of(values | options))
+    return FrameQueue(['a'], association, info_timeout=0.0)
+
+
+def test_an_image_of_the_empty_belt_never_costs_one_of_a_piece():
+    queue = belt_queue()
+    queue.update_association(lambda b: b.add_trigger('piece', [], 10**9, -0.1))
+    at_camera_ns = 10**9 + 10**8
+    assert queue.put_image('a', 'piece', at_camera_ns) == ([], [])
+    replaced, needless = queue.put_image('a', 'empty', at_camera_ns + 10**9)
+    assert replaced == [] and [f.message for f in needless] == ['empty']
+    assert queue.take().match == Match('piece')
+
+
+def test_an_unknown_image_gives_way_to_one_of_a_piece():
+    queue = belt_queue(unannounced='inspect')
+    queue.put_image('a', 'unknown', 1)
+    queue.update_association(lambda b: b.add_trigger('piece', [], 10**9, 0.0))
+    replaced, _ = queue.put_image('a', 'piece', 10**9)
+    assert [f.stamp_ns for f in replaced] == [1]
+    replaced, _ = queue.put_image('a', 'unknown', 5 * 10**9)
+    assert [f.stamp_ns for f in replaced] == [5 * 10**9]
+    assert queue.take().message == 'piece'
+
+
+def test_a_replaced_image_is_answered_for_its_piece_when_the_trigger_comes_later():
+    queue, clock = make(trigger_timeout=1.0, info_timeout=0.0)
+    queue.put_image('a', 'old', 1)
+    assert queue.put_image('a', 'new', 2) == ([], [])
+    put_trigger(queue, 'piece', [], 1)
+    frame = queue.take()
+    assert frame.replaced and frame.match == Match('piece') and frame.message is None
+    queue.put_image('a', 'newest', 3)
+    assert len(queue) == 2
+    clock.now += 1.0
+    assert [queue.take().replaced, queue.take().replaced] == [True, False]
+
+
+def test_replaced_images_are_drained_and_expire_too():
+    queue, clock = make(trigger_timeout=9.0)
+    for stamp in (1, 2):
+        queue.put_image('a', 'image', stamp)
+    clock.now += 1.0
+    assert [f.stamp_ns for f in queue.expire(1.0)] == [1, 2]
+    for stamp in (3, 4):
+        queue.put_image('a', 'image', stamp)
+    assert [f.stamp_ns for f in queue.drain()] == [3, 4] and len(queue) == 0
+
+
+def test_memory_of_replaced_images_is_bounded():
+    queue, _ = make(trigger_timeout=3600.0)
+    given_up = [f.stamp_ns for stamp in range(1000) for f in queue.put_image('a', 'i', stamp)[0]]
+    assert len(queue) == 257 and given_up == list(range(743))

@@ -5,10 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 
 from helpers.ros_line import SMALL
+from helpers.small_dataset import write_dataset
 from helpers.small_inspector import write_bundle
 from pad_inspection.ros.graph import (
     NodeGraph,
@@ -70,16 +73,72 @@ def is_alive(pid):
         return False
 
 
+def children_of(pid):
+    """Processes that a process has started."""
+    found = []
+    for path in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            fields = path.read_text().rsplit(')', 1)[1].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_ctrl_c_ends_the_whole_graph(tmp_path):
+    """`pad up` with five nodes: two Ctrl-C as a terminal sends them, exit code 0, nothing left."""
+    inspection = {'bundle': str(write_bundle(tmp_path / 'bundle')), 'inspector': SMALL}
+    sections = {
+        'inspection_node_1': {**inspection, 'cameras': ['left']},
+        'inspection_node_2': {**inspection, 'cameras': ['right']},
+        'reject_node': {'cameras': ['left', 'right']},
+        'viewer_node': {'cameras': ['left', 'right'], 'port': 0},
+        'replay_node': {'class_dir': str(write_dataset(tmp_path)), 'startup_timeout': 600.0},
+    }
+    file = tmp_path / 'nodes.yaml'
+    content = {f'/**/{name}': {'ros__parameters': values} for name, values in sections.items()}
+    file.write_text(yaml.safe_dump(content))
+    command = [sys.executable, '-m', 'pad_inspection.cli', 'up', '--config', str(file)]
+    command += ['--log-dir', str(tmp_path / 'log'), '--domain-id', str(free_domain_id())]
+    pad = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=ros_environment(),
+        start_new_session=True,
+    )
+    try:
+        active = 0
+        while active < 2:
+            line = pad.stdout.readline()
+            assert line, 'pad up ended by itself'
+            active += 'active: model' in line
+        nodes = children_of(pad.pid)
+        assert len(nodes) == len(sections)
+        for _ in range(2):
+            os.killpg(pad.pid, signal.SIGINT)
+        output, _ = pad.communicate(timeout=120)
+    finally:
+        pad.kill()
+    assert pad.returncode == 0, output
+    assert 'Traceback' not in output
+    assert not any(is_alive(pid) for pid in nodes)
+
+
 def test_sections_of_a_file_are_nodes(tmp_path):
     path = tmp_path / 'nodes.yaml'
     path.write_text(
         '/line_1/reject_node:\n  ros__parameters: {object_timeout: 2}\n'
         '/**/replay_node:\n  ros__parameters: {rate: 3.0}\n'
+        '/**/reject_node_2:\n  ros__parameters: {object_timeout: 2}\n'
     )
-    first, second = specs_of_file(path)
+    first, second, third = specs_of_file(path)
     assert (first.name, first.namespace) == ('/line_1/reject_node', '/line_1')
     assert first.parameters == {'object_timeout': 2}
     assert second.name == '/replay_node'
+    assert (third.name, third.kind) == ('/reject_node_2', 'reject_node')
 
 
 def test_environment_keeps_what_is_set(monkeypatch):

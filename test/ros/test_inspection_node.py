@@ -111,54 +111,6 @@ def test_bad_input_is_answered_and_the_node_goes_on(line):
     assert line.result_of(good.header).verdict == PASS
 
 
-def test_random_messages_are_all_answered(line):
-    """Sizes, encodings, steps, data and calibrations at random; the node must outlive them."""
-    line.start_inspection(queue_size=1000, camera_info_timeout=0.2)
-    rng = np.random.default_rng(0)
-    sizes = [0, 1, 2, SIZE, 65_535, 2**31, 2**32 - 1]
-    encodings = [
-        'rgb8',
-        'bgr8',
-        'mono8',
-        'rgba8',
-        '32FC1',
-        '8UC3',
-        'bayer_gbrg16',
-        '',
-        '\u00e4' * 99,
-    ]
-    specials = [np.nan, np.inf, -np.inf, 0.0, -1.0, 1e300]
-
-    def pick(values):
-        return values[rng.integers(len(values))]
-
-    sent = []
-    for _ in range(300):
-        message = line.image()
-        if rng.random() < 0.5:
-            message.width, message.height = pick(sizes), pick(sizes)
-        if rng.random() < 0.5:
-            message.encoding = pick(encodings)
-        if rng.random() < 0.5:
-            message.step = pick(sizes)
-        if rng.random() < 0.5:
-            count = int(rng.integers(0, 3 * SIZE * SIZE))
-            message.data = array.array('B', rng.bytes(count))
-        message.is_bigendian = int(rng.integers(0, 256))
-        info = conversions.camera_to_info(camera(), message.header)
-        if rng.random() < 0.5:
-            info.width, info.height = pick(sizes), pick(sizes)
-        if rng.random() < 0.5:
-            info.p = np.array([pick(specials) for _ in range(12)])
-        line.send(message, info=info if rng.random() < 0.95 else False)
-        sent.append(message.header)
-    results = [line.result_of(header) for header in sent]
-    assert any(r.verdict == PASS for r in results)
-    invalid = [r for r in results if r.reason == InspectionResult.REASON_IMAGE_INVALID]
-    assert len(invalid) > 150 and all(r.message for r in invalid)
-    assert all(r.reason != InspectionResult.REASON_INTERNAL_ERROR for r in results)
-
-
 def test_replaced_and_late_images_are_answered(line):
     write_bundle(line.bundle, delay_s=0.5)
     line.start_inspection(queue_size=1)
@@ -302,7 +254,7 @@ def test_raw_and_compressed_cameras_with_other_names(line):
     ('values', 'words'),
     [
         ({'bundle': '/nowhere/at/all'}, 'does not exist'),
-        ({'bundle': ''}, "'bundle' is empty"),
+        ({'bundle': ''}, "'bundle' is ''"),
         ({'inspector': 'no.such.module:Class'}, 'no.such.module'),
     ],
 )

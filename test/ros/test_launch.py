@@ -13,6 +13,7 @@ from helpers.ros_line import SMALL
 from helpers.small_dataset import write_dataset
 from helpers.small_inspector import write_bundle
 from pad_inspection.ros import interfaces, parameters
+from pad_inspection.ros.belt_layout import read_layout
 from pad_inspection.ros.graph import free_domain_id, ros_environment
 
 ROOT = Path(__file__).parents[2]
@@ -31,12 +32,31 @@ def test_inspection_launch():
 
 def test_demo_launch():
     resolved = resolve(LAUNCH / 'demo.launch.py', SHARE, bundle='b')
-    assert [n.executable for n in resolved.nodes] == list(parameters.NODES)
+    names = ['inspection_node', 'reject_node', 'replay_node']
+    assert [n.executable for n in resolved.nodes] == names and set(names) <= set(parameters.NODES)
     assert 'bundle:="b"' in resolved.nodes[0].arguments
     assert 'class_dir:="demo/data/coupe"' in resolved.nodes[2].arguments
     assert 'bag:=""' in resolved.nodes[2].arguments
     with pytest.raises(KeyError):
         resolve(LAUNCH / 'demo.launch.py', SHARE, bundel='b')
+
+
+def test_multi_camera_launch():
+    resolved = resolve(LAUNCH / 'multi_camera.launch.py', SHARE, bundle='b')
+    names = [n.arguments[2].removeprefix('__node:=') for n in resolved.nodes]
+    assert names == ['inspection_node_1', 'inspection_node_2', 'reject_node', 'viewer_node']
+    sections = yaml.safe_load((ROOT / 'config' / 'multi_camera.yaml').read_text())
+    # a node only reads the section of its own name
+    assert list(sections) == [f'/**/{name}' for name in names]
+    cameras = {n: s['ros__parameters']['cameras'] for n, s in zip(names, sections.values())}
+    shared = cameras['inspection_node_1'] + cameras['inspection_node_2']
+    assert sorted(shared) == cameras['reject_node'] == cameras['viewer_node']
+
+
+def test_belt_of_the_configuration():
+    layout = read_layout(ROOT / 'config' / 'belt.yaml')
+    positions = {name: station.position for name, station in layout.cameras.items()}
+    assert positions == pytest.approx({'camera_0': 0.0, 'camera_1': 0.15, 'camera_2': 0.3})
 
 
 @pytest.mark.parametrize('path', sorted(LAUNCH.glob('*.launch.py')), ids=lambda p: p.name)
@@ -88,22 +108,41 @@ def test_nodes_start_with_the_arguments_of_the_launch_file(tmp_path):
     assert '[line_1.replay_node]: 9 images sent, 9 results' in output
 
 
+RVIZ_TYPES = {
+    'rviz_default_plugins/Image': interfaces.IMAGE.message,
+    'rviz_default_plugins/MarkerArray': interfaces.MARKERS.message,
+}
+
+
 def test_rviz_shows_topics_that_exist():
+    """Names, types and QoS of each display against the table of topics."""
     content = yaml.safe_load((ROOT / 'config' / 'pad_inspection.rviz').read_text())
-    names = {f'/{topic.of("camera_0")}' for topic in interfaces.TOPICS}
-    shown = [
-        display['Topic']['Value']
-        for display in content['Visualization Manager']['Displays']
-        if 'Topic' in display
-    ]
-    assert len(shown) >= 4 and set(shown) <= names
+    displays = content['Visualization Manager']['Displays']
+    topics = {f'/{topic.of("camera_0")}': topic for topic in interfaces.TOPICS}
+    shown = {d['Topic']['Value']: d for d in displays if 'Topic' in d}
+    assert set(shown) == {
+        f'/{topic.of("camera_0")}'
+        for topic in (
+            interfaces.OVERLAY,
+            interfaces.REFERENCE,
+            interfaces.HEATMAP,
+            interfaces.MARKERS,
+        )
+    }
+    for name, display in shown.items():
+        assert topics[name].message == RVIZ_TYPES[display['Class']]
+        # a reader may ask for no more than the writer offers
+        policy = display['Topic']
+        assert policy['Durability Policy'] == 'Volatile'
+        assert policy['Reliability Policy'] == 'Reliable' and topics[name].reliable
+    assert any(d['Class'] == 'rviz_default_plugins/TF' for d in displays)
     frame = content['Visualization Manager']['Global Options']['Fixed Frame']
     assert frame == interfaces.optical_frame('camera_0')
 
 
 def test_pad_up_takes_the_same_file(tmp_path):
     command = [sys.executable, '-m', 'pad_inspection.cli', 'up', '--check', '--config']
-    for name in ('inspection.yaml', 'demo.yaml'):
+    for name in ('inspection.yaml', 'demo.yaml', 'multi_camera.yaml'):
         path = str(ROOT / 'config' / name)
         done = subprocess.run([*command, path], capture_output=True, text=True, env=os.environ)
         assert done.returncode == 0 and '/inspection_node' in done.stdout, done.stderr

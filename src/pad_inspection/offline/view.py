@@ -1,10 +1,13 @@
-"""Look at the splats of a bundle: one self-contained HTML page that any browser opens.
+"""Look at the splats of a bundle, or at a running line, in a browser.
 
-The page draws with Spark and three.js (both MIT), which npm fetches on first use.
+BUNDLE makes one self-contained HTML page that draws with Spark and three.js (both MIT), which npm
+fetches on first use. --live serves a page with the latest pictures, verdicts, pieces and health of
+a running line until Ctrl-C.
 
 Examples:
   pad view out/coupe
   pad view out/coupe --out coupe.html
+  pad view --live --cameras camera_0 camera_1 camera_2
 """
 
 from __future__ import annotations
@@ -35,8 +38,13 @@ _PAGE = """<!doctype html>
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `pad view`."""
-    parser.add_argument('bundle', type=Path, metavar='BUNDLE', help='model bundle')
+    parser.add_argument('bundle', type=Path, metavar='BUNDLE', nargs='?', help='model bundle')
     parser.add_argument('--out', type=Path, help='HTML file (default: out/view/<bundle>.html)')
+    parser.add_argument('--live', action='store_true', help='show a running line')
+    parser.add_argument('--cameras', nargs='+', default=['camera'], help='with --live: names')
+    parser.add_argument('--host', default='127.0.0.1', help='with --live: address to listen on')
+    parser.add_argument('--port', type=int, default=8080, help='with --live: 0 = a free one')
+    parser.add_argument('--namespace', default='', help='with --live: of the line')
 
 
 def _run(*words: str | Path, folder: Path) -> None:
@@ -95,6 +103,10 @@ def make_page(ply: bytes, script: str, title: str, center: list[float], radius: 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `pad view`."""
+    if arguments.live == bool(arguments.bundle):
+        raise ValueError('pad view wants either a BUNDLE or --live')
+    if arguments.live:
+        return _live(arguments)
     from pad_inspection.bundle import open_bundle
     from pad_inspection.rendering.gaussians import read_ply
     from pad_inspection.rendering.renderer import SplatScene
@@ -109,3 +121,18 @@ def run(arguments: argparse.Namespace) -> int:
     out.write_text(page, encoding='utf-8')
     print(f'{out} ({out.stat().st_size / 1e6:.1f} MB): open it in a browser')
     return 0
+
+
+def _live(arguments: argparse.Namespace) -> int:
+    """Serve the page of a running line."""
+    from pad_inspection.ros.graph import require_ros, ros_environment
+
+    require_ros()
+    from pad_inspection.ros import viewer_node
+
+    os.environ.update(ros_environment())
+    words = ['--ros-args', '-p', f'host:={arguments.host}', '-p', f'port:={arguments.port}']
+    words += ['-p', f'cameras:={arguments.cameras}']
+    if arguments.namespace:
+        words += ['-r', f'__ns:=/{arguments.namespace.strip("/")}']
+    return viewer_node.main(words)

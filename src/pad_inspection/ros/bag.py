@@ -13,8 +13,13 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pad_inspection.ros import interfaces
+
+CAMERA_KINDS = tuple(
+    t.message for t in (interfaces.IMAGE, interfaces.COMPRESSED_IMAGE, interfaces.CAMERA_INFO)
+)
 
 
 @dataclass(frozen=True)
@@ -58,16 +63,14 @@ def type_store():
     return store
 
 
-class BagRecorder:
-    """Records topics into a new bag while its node is spun."""
+class BagWriter:
+    """A new bag; topics are added when their first message is written."""
 
-    def __init__(self, node, folder: Path, topics: Mapping[str, str], *, storage: str = 'mcap'):
-        """Open the bag and subscribe.
+    def __init__(self, folder: Path, *, storage: str = 'mcap'):
+        """Open it.
 
         Args:
-            node: rclpy node that the caller spins.
             folder: of the bag; must not exist.
-            topics: name -> 'package/msg/Name'.
             storage: 'mcap' or 'sqlite3'.
 
         Raises:
@@ -78,25 +81,92 @@ class BagRecorder:
         folder = Path(folder)
         if folder.exists():
             raise FileExistsError(f'bag {folder} exists')
+        folder.parent.mkdir(parents=True, exist_ok=True)
         self.num_messages = 0
-        self._node = node
         self._store = type_store()
         self._writer = Writer(folder, version=9, storage_plugin=StoragePlugin[storage.upper()])
         self._writer.open()
+        self._connections: dict[str, Any] = {}
+
+    def add_topic(self, topic: str, kind: str) -> None:
+        """Add a topic that may stay without messages."""
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic, kind, typestore=self._store
+            )
+
+    def write(self, topic: str, kind: str, time_ns: int, data: bytes) -> None:
+        """Add a message.
+
+        Args:
+            topic: absolute name.
+            kind: 'package/msg/Name'.
+            time_ns: when it was received.
+            data: CDR bytes.
+        """
+        self.add_topic(topic, kind)
+        self._writer.write(self._connections[topic], time_ns, data)
+        self.num_messages += 1
+
+    def close(self) -> None:
+        """Finish the bag."""
+        self._writer.close()
+
+    def __enter__(self) -> BagWriter:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+class BagRecorder:
+    """Records topics into a new bag while its node is spun."""
+
+    def __init__(
+        self,
+        node,
+        folder: Path,
+        topics: Mapping[str, str],
+        *,
+        storage: str = 'mcap',
+        reliable_images: bool = False,
+    ):
+        """Open the bag and subscribe.
+
+        Args:
+            node: rclpy node that the caller spins.
+            folder: of the bag; must not exist.
+            topics: name -> 'package/msg/Name'.
+            storage: 'mcap' or 'sqlite3'.
+            reliable_images: lose none (a best-effort camera then delivers nothing).
+
+        Raises:
+            FileExistsError: the folder exists.
+        """
+        self._node = node
+        self._reliable_images = reliable_images
+        self._writer = BagWriter(folder, storage=storage)
         self._subscriptions = [self._subscribe(name, kind) for name, kind in topics.items()]
+
+    @property
+    def num_messages(self) -> int:
+        """Messages that were written."""
+        return self._writer.num_messages
 
     def _subscribe(self, name: str, kind: str):
         """Subscribe to one topic, undecoded."""
-        topic = interfaces.Topic(name, kind, '', 100, '')
         absolute = self._node.resolve_topic_name(name)
-        connection = self._writer.add_connection(absolute, kind, typestore=self._store)
-
-        def write(data: bytes) -> None:
-            self._writer.write(connection, time.time_ns(), data)
-            self.num_messages += 1
-
+        self._writer.add_topic(absolute, kind)
+        # best effort fits every camera driver; results and triggers must not be lost
+        reliable = self._reliable_images or kind not in CAMERA_KINDS
+        latched = any(topic.latched and topic.name == name for topic in interfaces.TOPICS)
+        topic = interfaces.Topic(name, kind, '', 100, '', reliable=reliable, latched=latched)
         return self._node.create_subscription(
-            interfaces.message_class(kind), name, write, interfaces.qos(topic), raw=True
+            interfaces.message_class(kind),
+            name,
+            lambda data: self._writer.write(absolute, kind, time.time_ns(), data),
+            interfaces.qos(topic),
+            raw=True,
         )
 
     def close(self) -> None:

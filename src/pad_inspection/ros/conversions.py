@@ -21,6 +21,7 @@ from std_msgs.msg import Header
 from pad_inspection import geometry
 from pad_inspection.datatypes import Camera, Inspection, PoseStatus, Reason, Rigid3, Verdict
 from pad_inspection.decision import ViewResult
+from pad_inspection.ros.compressed_images import decompress
 
 # Encoding -> (dtype without byte order, channels).
 _ENCODINGS = {
@@ -122,7 +123,7 @@ def image_to_rgb(message: Image | CompressedImage) -> np.ndarray:
         ValueError: it cannot be used; the message says why.
     """
     if isinstance(message, CompressedImage):
-        return _decompress(message)
+        return decompress(message.data, message.format, max_pixels=_MAX_PIXELS)
     if message.encoding not in _RGB_CHANNELS:
         raise ValueError(
             f'image encoding is {message.encoding[:40]!r}, wanted one of {sorted(_RGB_CHANNELS)}'
@@ -131,23 +132,6 @@ def image_to_rgb(message: Image | CompressedImage) -> np.ndarray:
     if channels is None:
         return np.repeat(picture[..., None], 3, axis=2)
     return np.ascontiguousarray(picture[..., channels])
-
-
-def _decompress(message: CompressedImage) -> np.ndarray:
-    """Picture of a JPEG or PNG."""
-    import cv2
-
-    data = np.frombuffer(message.data, np.uint8) if len(message.data) else np.zeros(0, np.uint8)
-    try:
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:
-        picture = None
-    if picture is None:
-        raise ValueError(
-            f'compressed image of {data.size} bytes ({message.format[:40]!r}) cannot be decoded, '
-            'wanted JPEG or PNG'
-        )
-    return np.ascontiguousarray(picture[..., ::-1])
 
 
 def array_to_image(picture: np.ndarray, encoding: str, header: Header) -> Image:
@@ -177,13 +161,14 @@ def array_to_image(picture: np.ndarray, encoding: str, header: Header) -> Image:
     )
 
 
-def camera_from_info(info: CameraInfo, *, rectified: bool) -> Camera:
-    """Camera of a CameraInfo.
+def camera_from_info(info: CameraInfo, *, rectified: bool, with_distortion: bool = True) -> Camera:
+    """Camera of a CameraInfo; binning and a region of interest of the sensor are accounted for.
 
     Args:
         info: the message.
         rectified: the image is rectified: the left 3x3 of P holds and there is no distortion;
             otherwise K and D hold.
+        with_distortion: False leaves D out; the caller takes care of it.
 
     Raises:
         ValueError: not calibrated, not finite, or a distortion model other than plumb_bob.
@@ -191,20 +176,34 @@ def camera_from_info(info: CameraInfo, *, rectified: bool) -> Camera:
     if rectified:
         K, distortion = np.reshape(info.p, (3, 4))[:, :3], None
     else:
-        K, distortion = np.reshape(info.k, (3, 3)), info.d
-        if np.any(info.d) and info.distortion_model not in ('plumb_bob', ''):
+        K, distortion = np.reshape(info.k, (3, 3)), info.d if with_distortion else None
+        if with_distortion and np.any(info.d) and info.distortion_model not in ('plumb_bob', ''):
             raise ValueError(
-                f'distortion model is {info.distortion_model[:40]!r}, wanted plumb_bob: '
-                'rectify the image first'
+                f'distortion model is {info.distortion_model[:40]!r}, wanted plumb_bob, '
+                'rational_polynomial or equidistant: rectify the image first'
             )
     if not (K[0, 0] > 0 and K[1, 1] > 0):
         raise ValueError(
             f'CameraInfo.{"p" if rectified else "k"} has focal lengths {K[0, 0]:g}, {K[1, 1]:g} '
             'px, wanted both above 0 (is the camera calibrated?)'
         )
-    if max(info.width, info.height) > 2**24:
-        raise ValueError(f'CameraInfo size is {info.width}x{info.height} px')
-    return geometry.camera_from_opencv(info.width, info.height, K, distortion)
+    width, height, K = _sensor_window(info, K)
+    if max(width, height) > 2**24:
+        raise ValueError(f'CameraInfo size is {width}x{height} px')
+    return geometry.camera_from_opencv(width, height, K, distortion)
+
+
+def _sensor_window(info: CameraInfo, K: np.ndarray) -> tuple[int, int, np.ndarray]:
+    """Size and matrix of the image that is sent, of those of the whole sensor (REP 104)."""
+    roi, binning = info.roi, np.maximum(1, [info.binning_x, info.binning_y])
+    size = (roi.width or info.width, roi.height or info.height)
+    if np.all(binning == 1) and roi.x_offset == roi.y_offset == 0:
+        return *size, K
+    # the first pixel's centre is (0, 0) here, binning keeps the outer edges
+    matrix = np.array(K, np.float64)
+    matrix[:2, 2] = (matrix[:2, 2] - [roi.x_offset, roi.y_offset] + 0.5) / binning - 0.5
+    matrix[[0, 1], [0, 1]] /= binning
+    return int(size[0] // binning[0]), int(size[1] // binning[1]), matrix
 
 
 def camera_to_info(camera: Camera, header: Header) -> CameraInfo:
@@ -281,6 +280,7 @@ def result_to_message(
     model=None,
     object_threshold: float = math.nan,
     seconds: float = 0.0,
+    object_type: str = '',
 ) -> InspectionResult:
     """InspectionResult of an Inspection.
 
@@ -291,6 +291,7 @@ def result_to_message(
         model: pipeline.ModelInfo in use, or None.
         object_threshold: limit for the views of the object together; NaN unknown.
         seconds: from arrival of the image to now.
+        object_type: product that it was inspected as.
     """
     message = InspectionResult(
         header=header,
@@ -309,6 +310,7 @@ def result_to_message(
         processing_time=duration_of_seconds(seconds),
         step_names=list(inspection.timings_ms),
         step_times_ms=[float(value) for value in inspection.timings_ms.values()],
+        object_type=object_type,
     )
     if model is not None:
         message.model_id, message.model_version = model.model_id, model.model_version
@@ -339,7 +341,7 @@ def view_result_of_message(message: InspectionResult) -> ViewResult:
     )
 
 
-def model_info_to_message(info, header: Header) -> ModelInfo:
+def model_info_to_message(info, header: Header, object_type: str = '') -> ModelInfo:
     """ModelInfo message of a pipeline.ModelInfo."""
     return ModelInfo(
         header=header,
@@ -355,4 +357,5 @@ def model_info_to_message(info, header: Header) -> ModelInfo:
         score_min=float(info.score_min),
         score_max=float(info.score_max),
         render_backend=info.render_backend,
+        object_type=object_type,
     )

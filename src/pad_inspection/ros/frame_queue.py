@@ -1,7 +1,8 @@
-"""Images that wait for their CameraInfo, their trigger and the worker: one short queue a camera.
+"""Images that wait for their CameraInfo, their piece and the worker: one short queue a camera.
 
 Plain Python without ROS: callbacks put, one worker takes. Every image that is put leaves exactly
-once: taken, or handed back because a newer one replaced it, or drained.
+once: taken, or handed back because it is needless or a newer one replaced it, or drained. A
+replaced image still waits for its trigger, without its data: its answer must name the right piece.
 """
 
 from __future__ import annotations
@@ -13,91 +14,129 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Triggers and CameraInfos that are kept for images that are still on their way.
+from pad_inspection.ros.association import NO_PIECE, Match, TriggerAssociation
+from pad_inspection.ros.belt import BeltAssociation
+
+# CameraInfos that are kept for images on their way, replaced images that wait for a trigger.
 _MAX_REMEMBERED = 256
 
 
-@dataclass
+@dataclass(eq=False)
 class QueuedFrame:
     """One image on its way.
 
     Attributes:
         camera: name of the camera.
-        message: the image message, undecoded.
+        header: of the image message.
+        message: the image message, undecoded; None once a newer one replaced it.
         stamp_ns: of its header.
         arrived: monotonic time of arrival, s.
+        object_type: product on the line when it arrived; '' = unknown.
         info: its CameraInfo message, None while or when it is missing.
-        object_id: of its trigger, None while or when it is missing.
+        match: its piece, None while or when nobody knows it.
+        replaced: a newer image took its place; it is not inspected.
+        answered: its result is out, see FrameQueue.claim_answer.
     """
 
     camera: str
+    header: Any
     message: Any
     stamp_ns: int
     arrived: float
+    object_type: str = ''
     info: Any = None
-    object_id: str | None = None
-
-
-@dataclass(frozen=True)
-class _Trigger:
-    """One exposure: who, when, which cameras (empty = all)."""
-
-    object_id: str
-    stamp_ns: int
-    cameras: frozenset[str]
+    match: Match | None = None
+    replaced: bool = False
+    answered: bool = False
 
 
 class FrameQueue:
-    """Pairs images with CameraInfo and trigger; hands them out oldest first. Thread-safe."""
+    """Pairs images with CameraInfo and piece; hands them out oldest first. Thread-safe."""
 
     def __init__(
         self,
         cameras: Sequence[str],
+        association: TriggerAssociation | BeltAssociation | None = None,
         *,
         size: int = 1,
         exact_info: bool = True,
         info_timeout: float = 1.0,
-        trigger_timeout: float = 0.0,
-        trigger_tolerance: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ):
         """Make empty queues.
 
         Args:
             cameras: names.
-            size: images of one camera that wait; then the oldest is replaced.
+            association: knows which piece an image shows; None = no triggers come.
+            size: images of one camera that wait; then one is replaced.
             exact_info: CameraInfo must have the image's stamp; else the last one serves.
             info_timeout: s; afterwards the image leaves without CameraInfo.
-            trigger_timeout: s; afterwards the image leaves without an object_id.
-            trigger_tolerance: s by which the stamps of trigger and image may differ.
             clock: monotonic time, s.
         """
+        self._association = TriggerAssociation() if association is None else association
         self._size = size
         self._exact_info = exact_info
         self._info_timeout = info_timeout
-        self._trigger_timeout = trigger_timeout
-        self._tolerance_ns = round(trigger_tolerance * 1e9)
         self._clock = clock
         self._changed = threading.Condition()
         self._closed = False
-        self._in_work = 0
+        self._working: list[QueuedFrame] = []
         self._frames: dict[str, deque[QueuedFrame]] = {camera: deque() for camera in cameras}
+        # replaced images whose trigger may still come
+        self._unnamed: list[QueuedFrame] = []
         self._infos: dict[str, OrderedDict[int, Any]] = {c: OrderedDict() for c in cameras}
-        self._triggers: deque[_Trigger] = deque(maxlen=_MAX_REMEMBERED)
 
     def __len__(self) -> int:
         with self._changed:
-            return sum(len(frames) for frames in self._frames.values())
+            return len(self._waiting())
 
-    def put_image(self, camera: str, message: Any, stamp_ns: int) -> list[QueuedFrame]:
-        """Add an image; returns those that it replaced."""
+    def put_image(
+        self,
+        camera: str,
+        message: Any,
+        stamp_ns: int,
+        object_type: str = '',
+        *,
+        header: Any = None,
+    ) -> tuple[list[QueuedFrame], list[QueuedFrame]]:
+        """Add an image.
+
+        Returns:
+            Images that it replaced and whose piece is known or will not be; itself when no
+            piece needs it.
+        """
         with self._changed:
+            frame = QueuedFrame(camera, header, message, stamp_ns, self._clock(), object_type)
+            frame.match = self._association.find(camera, stamp_ns)
+            if self._is_needless(frame):
+                return [], [frame]
             frames, replaced = self._frames[camera], []
-            while len(frames) >= self._size:
-                replaced.append(frames.popleft())
-            frames.append(QueuedFrame(camera, message, stamp_ns, self._clock()))
+            frames.append(frame)
+            while len(frames) > self._size:
+                least = self._least(frames)
+                frames.remove(least)
+                least.replaced, least.message = True, None
+                self._seconds_to_ready(least, self._clock())
+                waits = least.match is None and self._association.timeout > 0
+                (self._unnamed if waits else replaced).append(least)
+                if len(self._unnamed) > _MAX_REMEMBERED:
+                    replaced.append(self._unnamed.pop(0))
             self._changed.notify_all()
-            return replaced
+            return replaced, []
+
+    def _is_needless(self, frame: QueuedFrame) -> bool:
+        """Whether it is known already that no piece needs an image."""
+        association = self._association
+        waits = association.timeout > 0 or not association.ignores_unknown
+        return frame.match == NO_PIECE or (frame.match is None and not waits)
+
+    def _least(self, frames: deque[QueuedFrame]) -> QueuedFrame:
+        """The image to give up: the oldest; where belts are followed, first one without piece."""
+        if self._association.prefers_known:
+            unknown = next((frame for frame in frames if frame.match is None), None)
+            if unknown is not None:
+                return unknown
+        return frames[0]
 
     def put_camera_info(self, camera: str, message: Any, stamp_ns: int) -> None:
         """Add a CameraInfo."""
@@ -109,11 +148,16 @@ class FrameQueue:
                 infos.popitem(last=False)
             self._changed.notify_all()
 
-    def put_trigger(self, object_id: str, cameras: Sequence[str], stamp_ns: int) -> None:
-        """Add a trigger; ``cameras`` empty = all."""
+    def update_association(self, change: Callable[[Any], Any]) -> Any:
+        """Call ``change(association)`` under the lock: a trigger, a sample of the encoder, ...
+
+        Returns:
+            What it returned. Raises what it raised.
+        """
         with self._changed:
-            self._triggers.append(_Trigger(object_id, stamp_ns, frozenset(cameras)))
+            result = change(self._association)
             self._changed.notify_all()
+            return result
 
     def take(self) -> QueuedFrame | None:
         """Wait for the next image that is complete or has waited long enough.
@@ -127,29 +171,34 @@ class FrameQueue:
             while not self._closed:
                 now = self._clock()
                 heads = [frames[0] for frames in self._frames.values() if frames]
-                waits = {}
-                for frame in sorted(heads, key=lambda f: f.arrived):
+                waits = []
+                # an answer costs nothing, so those that need no inspection go first
+                for frame in [*self._unnamed, *sorted(heads, key=lambda f: f.arrived)]:
                     wait = self._seconds_to_ready(frame, now)
                     if wait <= 0:
-                        self._frames[frame.camera].popleft()
-                        self._in_work += 1
+                        self._remove(frame)
+                        self._working.append(frame)
                         return frame
-                    waits[frame.camera] = wait
-                self._changed.wait(min(waits.values(), default=None))
+                    waits.append(wait)
+                self._changed.wait(min(waits, default=None))
             return None
+
+    def _remove(self, frame: QueuedFrame) -> None:
+        """Take an image out of where it waits."""
+        (self._unnamed if frame.replaced else self._frames[frame.camera]).remove(frame)
 
     def _seconds_to_ready(self, frame: QueuedFrame, now: float) -> float:
         """How long a frame may still wait; 0 or less: it is ready."""
         waited, wait = now - frame.arrived, 0.0
-        if frame.info is None:
+        if frame.info is None and not frame.replaced:
             frame.info = self._find_info(frame)
             if frame.info is None:
                 wait = self._info_timeout - waited
-        if frame.object_id is None:
-            frame.object_id = self._find_object(frame)
-            if frame.object_id is None:
-                wait = max(wait, self._trigger_timeout - waited)
-        return wait
+        if frame.match is None:
+            frame.match = self._association.find(frame.camera, frame.stamp_ns)
+            if frame.match is None:
+                wait = max(wait, self._association.timeout - waited)
+        return 0.0 if frame.match == NO_PIECE else wait
 
     def _find_info(self, frame: QueuedFrame) -> Any:
         infos = self._infos[frame.camera]
@@ -157,38 +206,49 @@ class FrameQueue:
             return infos.get(frame.stamp_ns)
         return next(reversed(infos.values())) if infos else None
 
-    def _find_object(self, frame: QueuedFrame) -> str | None:
-        matching = [
-            trigger
-            for trigger in self._triggers
-            if abs(trigger.stamp_ns - frame.stamp_ns) <= self._tolerance_ns
-            and (not trigger.cameras or frame.camera in trigger.cameras)
-        ]
-        nearest = min(
-            matching, key=lambda trigger: abs(trigger.stamp_ns - frame.stamp_ns), default=None
-        )
-        return None if nearest is None else nearest.object_id
+    def claim_answer(self, frame: QueuedFrame) -> bool:
+        """Whether the caller is the first who answers an image; only that one may."""
+        with self._changed:
+            first, frame.answered = not frame.answered, True
+            return first
 
-    def done(self) -> None:
+    def expire(self, limit: float) -> list[QueuedFrame]:
+        """Images that arrived ``limit`` s ago or earlier and have no answer.
+
+        Those that wait are taken out; one that is in work is told once.
+        """
+        with self._changed:
+            before = self._clock() - limit
+            late = [f for f in self._working if f.arrived <= before and not f.answered]
+            for frame in self._waiting():
+                if frame.arrived <= before:
+                    self._seconds_to_ready(frame, self._clock())
+                    self._remove(frame)
+                    late.append(frame)
+            return late
+
+    def _waiting(self) -> list[QueuedFrame]:
+        """All images that are not in work."""
+        return [*self._unnamed, *(frame for frames in self._frames.values() for frame in frames)]
+
+    def done(self, frame: QueuedFrame) -> None:
         """Tell that a taken image was answered."""
         with self._changed:
-            self._in_work -= 1
+            self._working.remove(frame)
             self._changed.notify_all()
 
     def wait_until_answered(self, timeout: float) -> bool:
         """Wait until no taken image is in work; False when that took longer than timeout s."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._in_work == 0, timeout)
+            return self._changed.wait_for(lambda: not self._working, timeout)
 
     def drain(self) -> list[QueuedFrame]:
         """Take out all images that wait, with what was known of them."""
         with self._changed:
-            left = []
-            for frames in self._frames.values():
-                for frame in frames:
-                    self._seconds_to_ready(frame, self._clock())
-                    left.append(frame)
-                frames.clear()
+            left = self._waiting()
+            for frame in left:
+                self._seconds_to_ready(frame, self._clock())
+                self._remove(frame)
             return left
 
     def close(self) -> None:

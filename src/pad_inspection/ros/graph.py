@@ -44,16 +44,18 @@ class NodeSpec:
         kind: 'inspection_node', 'reject_node' or 'replay_node'.
         parameters: by dotted name.
         namespace: '' or '/line_1'.
+        node_name: where several of a kind share a namespace, e.g. 'inspection_node_2'.
     """
 
     kind: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     namespace: str = ''
+    node_name: str = ''
 
     @property
     def name(self) -> str:
         """Full node name."""
-        return f'{self.namespace}/{self.kind}'
+        return f'{self.namespace}/{self.node_name or self.kind}'
 
 
 def ros_environment(
@@ -176,6 +178,8 @@ class NodeGraph:
         command += ['--params-file', str(parameter_file)]
         if spec.namespace:
             command += ['-r', f'__ns:={spec.namespace}']
+        if spec.node_name:
+            command += ['-r', f'__node:={spec.node_name}']
         with open(self._log_path(spec.name), 'ab') as log:
             # a node that is told to end while it still imports does so once it can do it cleanly
             before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -324,11 +328,12 @@ def specs_of_file(path: Path) -> list[NodeSpec]:
     """
     specs = []
     for name, values in parameters.read_parameter_file(path).items():
-        namespace, _, kind = name.rpartition('/')
+        namespace, _, node_name = name.rpartition('/')
+        kind = parameters.kind_of(node_name)
         # a wildcard means any namespace: here none
         namespace = namespace.replace('**', '').strip('/')
         namespace = f'/{namespace}' if namespace else ''
-        specs.append(NodeSpec(kind, values, namespace))
+        specs.append(NodeSpec(kind, values, namespace, '' if node_name == kind else node_name))
     return specs
 
 

@@ -9,11 +9,12 @@ Frames (REP 103, REP 105): ``conveyor`` (x along the belt's travel, z up),
 its object_id.
 
 Which piece an image shows: ``Header.frame_id`` is the camera's optical frame, so the identity
-travels beside the image, in an ObjectTrigger from whatever fires the cameras. It is matched by
+travels beside the image, in an ObjectTrigger. From whatever fires the cameras: it is matched by
 camera name and stamp, needs no order between topics, and tells how many images a piece will have,
-so that a missing one is noticed. Without a trigger a piece is named after the stamp
-(``stamp-<ns>``): cameras fired together make one piece, in every inspection node alike, and
-reject_node must be told how many views to expect.
+so that a missing one is noticed. From a light barrier: the piece is followed along the belt
+(belt.py). Without a trigger a piece is named after the stamp (``stamp-<ns>``): cameras fired
+together make one piece, in every inspection node alike, and reject_node must be told how many
+views to expect.
 """
 
 from __future__ import annotations
@@ -119,19 +120,41 @@ MASK = Topic(
     10,
     'mono8, probability of object 0..255; as above',
 )
+HEATMAP = Topic(
+    '{camera}/debug/heatmap',
+    'sensor_msgs/msg/Image',
+    'inspection_node',
+    10,
+    'rgb8, the anomaly map in colours, black = not inspected; as above',
+)
 MARKERS = Topic(
     '{camera}/markers',
     'visualization_msgs/msg/MarkerArray',
     'inspection_node',
     10,
-    'anomaly regions as spheres in the optical frame; when subscribed',
+    'optical frame: piece as points, verdict as text, anomaly regions as spheres; as above',
+)
+BELT_STATE = Topic(
+    'belt_state',
+    'sensor_msgs/msg/JointState',
+    'encoder driver',
+    100,
+    'position[0]: how far the belt has gone, m; read with `association: belt` without a speed',
+)
+OBJECT_TYPE = Topic(
+    'object_type',
+    'std_msgs/msg/String',
+    'line controller',
+    1,
+    'product on the line, for images that arrive from now on; read where `bundles` has several',
+    latched=True,
 )
 MODEL_INFO = Topic(
     'model_info',
     'pad_msgs/msg/ModelInfo',
     'inspection_node',
-    1,
-    'the model in use; sent when the node becomes active and after each reload',
+    10,
+    'the models in use; sent when the node becomes active and after each reload',
     latched=True,
 )
 REJECT_SIGNAL = Topic(
@@ -169,11 +192,14 @@ TOPICS = (
     COMPRESSED_IMAGE,
     CAMERA_INFO,
     OBJECT_TRIGGER,
+    BELT_STATE,
+    OBJECT_TYPE,
     RESULTS,
     ANOMALY_MAP,
     REFERENCE,
     OVERLAY,
     MASK,
+    HEATMAP,
     MARKERS,
     MODEL_INFO,
     REJECT_SIGNAL,

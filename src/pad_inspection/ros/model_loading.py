@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
+import numpy as np
 from pad_msgs.srv import ReloadModel
 from std_msgs.msg import Header
 
 from pad_inspection.bundle import BundleError, BundleVersionError
 from pad_inspection.config import InspectionConfig, from_dict
+from pad_inspection.observation import ModelInfo
 from pad_inspection.ros import interfaces
 
 
@@ -23,7 +26,7 @@ def bundle_path(uri: str) -> Path:
         ValueError: empty, or another scheme.
     """
     if not uri:
-        raise ValueError("parameter 'bundle' is empty, wanted the folder of a model bundle")
+        raise ValueError('the model URI is empty, wanted the folder of a model bundle')
     parsed = urlparse(uri)
     if parsed.scheme == 'package':
         return interfaces.package_share(parsed.netloc) / unquote(parsed.path).lstrip('/')
@@ -65,11 +68,27 @@ def load_inspector(factory: str, path: Path, overrides: dict):
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model."""
+    """A loaded model.
 
-    inspector: object
+    Attributes:
+        inspector: pipeline.Inspector, or what stands for it.
+        path: of its bundle.
+        loaded_at: when.
+        info: pipeline.ModelInfo.
+        points: (N, 3) m on the surface of the object, for markers, or None.
+    """
+
+    inspector: Any
     path: Path
     loaded_at: Header
+    info: ModelInfo
+    points: np.ndarray | None = None
+
+
+def loaded_model(inspector: Any, path: Path, loaded_at: Header) -> Model:
+    """Model of an inspector; one for tests may have no points."""
+    points = getattr(inspector, 'object_points', lambda: None)()
+    return Model(inspector, path, loaded_at, inspector.info, points)
 
 
 def reload_result(error: Exception) -> int:

@@ -12,12 +12,35 @@ class InspectionNodeConfig(CheckedOptions):
     """What inspection_node needs to know beside the inspection itself."""
 
     bundle: str = option('', 'model bundle: a folder, file:///abs/path or package://name/path')
+    bundles: tuple = option(
+        (), 'instead of bundle, for several products: product=bundle, one entry for each'
+    )
+    object_type: str = option(
+        '',
+        'product on the line until the topic object_type says otherwise; empty: with several '
+        'bundles each image is recognised',
+    )
+    recognition_margin: float = option(
+        0.05,
+        'the render of the recognised product must agree with the image by so much more than '
+        'that of the next one',
+        low=0.0,
+        high=2.0,
+    )
     cameras: tuple = option(
         ('camera',), 'names of the cameras; each is the namespace of its topics'
     )
     image_topic: str = option('image_rect_color', 'name of the image topic below the camera')
+    image_topics: tuple = option(
+        (),
+        'where cameras differ: name of the image topic of each camera in their order, below its '
+        'namespace; one that ends in /compressed holds JPEG or PNG',
+    )
     rectified: bool = option(
         True, 'images are rectified: P of CameraInfo holds; false: K and D, the node undistorts'
+    )
+    distorted_cameras: tuple = option(
+        (), 'where cameras differ: those whose images are not rectified'
     )
     compressed: bool = option(False, 'read <image_topic>/compressed')
     reliable_images: bool = option(
@@ -25,6 +48,13 @@ class InspectionNodeConfig(CheckedOptions):
     )
     queue_size: int = option(
         1, 'images of a camera that wait; a newer one replaces the oldest', low=1, high=1000
+    )
+    image_buffer: int = option(
+        50,
+        'images of a camera that the middleware keeps while the node is busy; only what reaches '
+        'the node gets a result',
+        low=1,
+        high=10000,
     )
     camera_info_sync: str = option(
         'exact',
@@ -38,10 +68,17 @@ class InspectionNodeConfig(CheckedOptions):
         low=0.0,
         high=3600.0,
     )
+    association: str = option(
+        'trigger',
+        'how an image finds its piece. trigger: ObjectTrigger with its stamp; belt: pieces are '
+        'followed along the belt from the light barrier on, see belt_layout',
+        choices=('trigger', 'belt'),
+    )
+    belt_layout: str = option('', 'YAML file of the belt: where cameras and light barrier are')
     trigger_timeout: float = option(
         0.0,
-        'wait so long for the ObjectTrigger of an image; 0: no triggers on this line, pieces are '
-        'named after the stamp',
+        'wait so long for the ObjectTrigger of an image; 0: none comes later than its image. '
+        'Without a trigger pieces are named after the stamp (association: trigger)',
         unit='s',
         low=0.0,
         high=3600.0,
@@ -51,10 +88,31 @@ class InspectionNodeConfig(CheckedOptions):
     )
     deadline: float = option(
         0.0,
-        'from arrival to result; later is UNDETERMINED (DEADLINE_MISSED); 0: none',
+        'from arrival to result; then the answer is UNDETERMINED (DEADLINE_MISSED), also while '
+        'an inspection still runs; 0: none',
         unit='s',
         low=0.0,
         high=3600.0,
+    )
+    camera_timeout: float = option(
+        0.0,
+        'a camera that sends nothing for so long is a warning on /diagnostics; 0: never',
+        unit='s',
+        low=0.0,
+        high=86400.0,
+    )
+    drift_window: int = option(
+        200,
+        'passed views whose scores are compared with those of calibration; 0: off',
+        low=0,
+        high=100000,
+    )
+    drift_shift: float = option(
+        0.25,
+        'warn when the chance that a passed view scores higher than a normal one is off 1/2 by '
+        'more than this',
+        low=0.0,
+        high=0.5,
     )
     publish_debug: bool = option(False, 'debug images even when nobody subscribes')
     publish_tf: bool = option(True, 'poses on /tf, where tf2_msgs is installed')
@@ -66,6 +124,36 @@ class InspectionNodeConfig(CheckedOptions):
         'pad_inspection.pipeline:Inspector',
         'class that inspects, as module:name with from_bundle(path, config); for tests',
     )
+
+    def check_cameras(self) -> None:
+        """Check what is said of the cameras.
+
+        Raises:
+            ValueError: there are none, or names do not go together.
+        """
+        if not self.cameras:
+            raise ValueError("parameter 'cameras' is empty, wanted at least one name")
+        if self.image_topics and len(self.image_topics) != len(self.cameras):
+            raise ValueError(
+                f"parameter 'image_topics' has {len(self.image_topics)} names, wanted one for "
+                f'each of {len(self.cameras)} cameras'
+            )
+        unknown = sorted(set(self.distorted_cameras) - set(self.cameras))
+        if unknown:
+            raise ValueError(
+                f"parameter 'distorted_cameras' has {unknown}, wanted some of {self.cameras}"
+            )
+
+    def topic_names(self) -> dict[str, str]:
+        """Name of the image topic of each camera."""
+        suffix = '/compressed' if self.compressed else ''
+        same = f'{self.image_topic}{suffix}'
+        names = self.image_topics or [same] * len(self.cameras)
+        return {camera: f'{camera}/{name}' for camera, name in zip(self.cameras, names)}
+
+    def is_rectified(self, camera: str) -> bool:
+        """Whether images of a camera are rectified."""
+        return self.rectified and camera not in self.distorted_cameras
 
 
 @dataclass(frozen=True)
@@ -133,5 +221,20 @@ class ReplayNodeConfig(CheckedOptions):
     wait_for_model: bool = option(
         True, 'play only when an inspection node has announced its model'
     )
+    wait_for_results: bool = option(True, 'false: only play, results are none of its business')
     exit_when_done: bool = option(False, 'end the node after the last result')
     image_topic: str = option('image_rect_color', 'name of the image topic below the camera')
+
+
+@dataclass(frozen=True)
+class ViewerNodeConfig(CheckedOptions):
+    """What viewer_node shows, and where."""
+
+    cameras: tuple = option(('camera',), 'names of the cameras that are shown')
+    host: str = option(
+        '127.0.0.1',
+        'address to listen on; 0.0.0.0 shows the line to everybody in the network, without a '
+        'password',
+    )
+    port: int = option(8080, 'port of the web page; 0: a free one', low=0, high=65535)
+    num_pieces: int = option(20, 'pieces that are listed', low=1, high=1000)

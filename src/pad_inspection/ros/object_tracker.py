@@ -109,6 +109,10 @@ class ObjectTracker:
         self, object_id: str, stamp_ns: int, view: ViewResult, object_threshold: float
     ) -> list[Decision]:
         """A view was inspected; gives the decision of its piece when that made it complete."""
+        if not object_id:
+            # nothing was due in front of the camera: no piece may become of it
+            self.counts['results without a piece'] += 1
+            return []
         piece = self._piece(object_id, stamp_ns)
         if piece is None:
             self.counts['late or repeated results'] += 1

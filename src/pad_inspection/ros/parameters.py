@@ -25,10 +25,12 @@ from pad_inspection.config import (
     options_table,
     unflatten,
 )
+from pad_inspection.ros.belt_layout import BeltOptions
 from pad_inspection.ros.node_configs import (
     InspectionNodeConfig,
     RejectNodeConfig,
     ReplayNodeConfig,
+    ViewerNodeConfig,
 )
 
 # Own options of each node and the core options that it also takes: (dataclass, prefix).
@@ -36,6 +38,7 @@ NODES: dict[str, tuple[type, tuple[tuple[type, str], ...]]] = {
     'inspection_node': (InspectionNodeConfig, ((InspectionConfig, ''),)),
     'reject_node': (RejectNodeConfig, ((DecisionConfig, 'decision.'),)),
     'replay_node': (ReplayNodeConfig, ()),
+    'viewer_node': (ViewerNodeConfig, ()),
 }
 
 
@@ -50,6 +53,12 @@ def node_options(kind: str) -> list[tuple[str, Any, dict]]:
     for config_class, prefix in shared:
         rows += flatten(config_class(), prefix)
     return rows
+
+
+def kind_of(node_name: str) -> str:
+    """Kind of a node by its name, which may go on after it: inspection_node_2; '' = none."""
+    fits = (k for k in NODES if node_name == k or node_name.startswith(f'{k}_'))
+    return next(fits, '')
 
 
 def _ros_value(value):
@@ -201,8 +210,8 @@ def read_parameter_file(path: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for name, section in content.items():
         parameters = section.get('ros__parameters') if isinstance(section, dict) else None
-        kind = str(name).rsplit('/', 1)[-1]
-        if not isinstance(parameters, dict) or kind not in NODES:
+        kind = kind_of(str(name).rsplit('/', 1)[-1])
+        if not isinstance(parameters, dict) or not kind:
             raise ValueError(
                 f'{path}: section {name!r}, wanted one of {sorted(NODES)} with ros__parameters'
             )
@@ -280,6 +289,8 @@ def tables() -> str:
         for config_class, prefix in shared:
             name = f'`{prefix}*`' if prefix else 'all options of the inspection'
             parts += [f'and {name}: {config_class.__name__} in config.py.', '']
+    parts += ['### The file of `belt_layout`', '', options_table(BeltOptions), '']
+    parts += ['and `cameras`: name -> `position` (m), `window` (m), `conveyor_from_camera`.', '']
     return '\n'.join(parts)
 
 

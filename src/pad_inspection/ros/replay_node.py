@@ -13,6 +13,7 @@ import threading
 import time
 
 from pad_msgs.msg import InspectionResultArray, ModelInfo, ReplayStatus
+from rclpy.duration import Duration
 from rclpy.node import Node
 from std_msgs.msg import Header
 
@@ -22,6 +23,8 @@ from pad_inspection.ros.runner import run
 
 # How often readiness of other nodes is looked at (there is no event for it), s.
 _POLL_S = 0.05
+# A process that ends takes with it what was not delivered yet, s.
+_FLUSH_S = 3.0
 
 
 class ReplayNode(Node):
@@ -121,7 +124,10 @@ class ReplayNode(Node):
                 self._fail(f'not ready after {self._config.startup_timeout:g} s: {missing}')
                 return
             self._play_batches()
-            self._wait_in_flight(1)
+            if self._config.wait_for_results:
+                self._wait_in_flight(1)
+            else:
+                self._flush()
             if self._stop.is_set():
                 return
             self._publish_status(finished=True)
@@ -171,12 +177,17 @@ class ReplayNode(Node):
         for index, batch in enumerate(self._source.batches(self._now_ns)):
             offset = index * period if batch.at_s is None else batch.at_s / self._config.rate
             self._stop.wait(max(0.0, begin + offset - time.monotonic()))
-            if batch.frames and self._config.max_in_flight:
+            if batch.frames and self._config.max_in_flight and self._config.wait_for_results:
                 limit = self._config.max_in_flight * max(1, len(batch.frames))
                 self._wait_in_flight(limit - len(batch.frames) + 1)
             if self._stop.is_set():
                 return
             self._send(batch)
+
+    def _flush(self) -> None:
+        """Wait a little until all that was sent has reached its subscribers."""
+        for publisher in self._publishers_by_topic.values():
+            publisher.wait_for_all_acked(Duration(seconds=_FLUSH_S))
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds

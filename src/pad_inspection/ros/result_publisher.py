@@ -7,27 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from geometry_msgs.msg import Point, Transform, TransformStamped, Vector3
+from geometry_msgs.msg import Transform, TransformStamped, Vector3
 from pad_msgs.msg import InspectionResult, InspectionResultArray
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
-from std_msgs.msg import ColorRGBA, Header
-from visualization_msgs.msg import Marker, MarkerArray
+from std_msgs.msg import Header
 
-from pad_inspection import drawing, geometry
 from pad_inspection.datatypes import Inspection
 from pad_inspection.ros import conversions, interfaces
+from pad_inspection.ros.model_loading import Model
 from pad_inspection.ros.node_configs import InspectionNodeConfig
+from pad_inspection.ros.result_messages import MAKERS
 
-_CAMERA_TOPICS = (
-    interfaces.RESULTS,
-    interfaces.ANOMALY_MAP,
-    interfaces.REFERENCE,
-    interfaces.OVERLAY,
-    interfaces.MASK,
-    interfaces.MARKERS,
-)
 # A process that ends takes with it what was not delivered yet.
 _FLUSH_S = 3.0
 
@@ -41,7 +32,7 @@ class ResultPublisher:
         self._config = config
         self._publishers: dict[tuple[str, str], Any] = {}
         for camera in config.cameras:
-            for topic in _CAMERA_TOPICS:
+            for topic in (interfaces.RESULTS, *MAKERS):
                 self._publishers[camera, topic.name] = node.create_lifecycle_publisher(
                     interfaces.message_class(topic.message),
                     topic.of(camera),
@@ -73,30 +64,22 @@ class ResultPublisher:
             self._node.destroy_lifecycle_publisher(publisher)
         self._publishers = {}
 
-    def publish(self, inspection: Inspection, message: InspectionResult, info) -> None:
+    def publish(
+        self, inspection: Inspection, message: InspectionResult, model: Model | None
+    ) -> None:
         """Publish all that belongs to one image; the result goes last, when pictures are out.
 
         Args:
             inspection: what the pipeline found.
             message: its result message.
-            info: pipeline.ModelInfo, or None.
+            model: that was used, or None.
         """
         camera, header = inspection.camera_name, message.header
-        if inspection.anomaly_map is not None:
-            scores = np.ascontiguousarray(inspection.anomaly_map, np.float32)
-            self._send(camera, interfaces.ANOMALY_MAP, scores, '32FC1', header)
-        if inspection.reference is not None and self._wanted(camera, interfaces.REFERENCE):
-            self._send(camera, interfaces.REFERENCE, inspection.reference, 'rgb8', header)
-        if inspection.object_mask is not None and self._wanted(camera, interfaces.MASK):
-            mask = np.rint(np.clip(inspection.object_mask, 0, 1) * 255).astype(np.uint8)
-            self._send(camera, interfaces.MASK, mask, 'mono8', header)
-        if inspection.query is not None and self._wanted(camera, interfaces.OVERLAY):
-            limits = _color_limits(info)
-            overlay = drawing.overlay_picture(inspection, **limits)
-            self._send(camera, interfaces.OVERLAY, overlay, 'rgb8', header)
-        if self._wanted(camera, interfaces.MARKERS):
-            markers = _markers(inspection, header)
-            self._publishers[camera, interfaces.MARKERS.name].publish(markers)
+        for topic, make in MAKERS.items():
+            if topic is interfaces.ANOMALY_MAP or self._wanted(camera, topic):
+                made = make(inspection, header, model)
+                if made is not None:
+                    self._publishers[camera, topic.name].publish(made)
         self._send_transform(inspection, header)
         self._publishers[camera, interfaces.RESULTS.name].publish(
             InspectionResultArray(header=header, results=[message])
@@ -107,19 +90,6 @@ class ResultPublisher:
         publisher = self._publishers[camera, topic.name]
         return self._config.publish_debug or publisher.get_subscription_count() > 0
 
-    def _send(
-        self,
-        camera: str,
-        topic: interfaces.Topic,
-        picture: np.ndarray,
-        encoding: str,
-        header: Header,
-    ) -> None:
-        """Publish a picture."""
-        self._publishers[camera, topic.name].publish(
-            conversions.array_to_image(picture, encoding, header)
-        )
-
     def _send_transform(self, inspection: Inspection, header: Header) -> None:
         """Publish where the piece is, when it was localised."""
         pose = inspection.pose.cam_from_object
@@ -129,34 +99,9 @@ class ResultPublisher:
         p = placed.position
         transform = TransformStamped(
             header=header,
-            child_frame_id=inspection.object_id,
+            child_frame_id=inspection.object_id or f'{inspection.camera_name}_piece',
             transform=Transform(
                 translation=Vector3(x=p.x, y=p.y, z=p.z), rotation=placed.orientation
             ),
         )
         self._tf.publish(self._tf_message(transforms=[transform]))
-
-
-def _color_limits(info) -> dict[str, float]:
-    """Scores that map to no colour and to the strongest: what normal pictures have, and twice."""
-    if info is None or not info.score_max > info.score_min:
-        return {}
-    low = 0.5 * (info.score_min + info.score_max)
-    return {'score_low': low, 'score_high': 2 * info.score_max}
-
-
-def _markers(inspection: Inspection, header: Header) -> MarkerArray:
-    """Spheres at the anomaly regions that lie on the object's surface, in the optical frame."""
-    markers = [Marker(header=header, ns='anomaly', action=Marker.DELETEALL)]
-    pose = inspection.pose.cam_from_object
-    regions = [r for r in inspection.regions if r.peak_in_object is not None]
-    if pose is not None and regions:
-        points = geometry.transform(pose, np.array([r.peak_in_object for r in regions]))
-        for index, (x, y, z) in enumerate(points):
-            marker = Marker(header=header, ns='anomaly', id=index, type=Marker.SPHERE)
-            marker.pose.position = Point(x=float(x), y=float(y), z=float(z))
-            size = 0.02 * float(z)
-            marker.scale = Vector3(x=size, y=size, z=size)
-            marker.color = ColorRGBA(r=0.9, g=0.1, b=0.1, a=0.8)
-            markers.append(marker)
-    return MarkerArray(markers=markers)

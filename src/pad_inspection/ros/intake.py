@@ -1,0 +1,251 @@
+"""All that comes into an inspection node: images, calibration, triggers, belt, product.
+
+Callbacks only queue. What cannot be queued is answered at once through ``answer``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from geometry_msgs.msg import Point
+from pad_msgs.msg import ObjectTrigger
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
+from std_msgs.msg import Header, String
+
+from pad_inspection import geometry
+from pad_inspection.datatypes import Inspection, Reason
+from pad_inspection.ros import conversions, interfaces
+from pad_inspection.ros.association import NO_PIECE, TriggerAssociation
+from pad_inspection.ros.belt import BeltAssociation
+from pad_inspection.ros.belt_layout import BeltLayout, read_layout
+from pad_inspection.ros.frame_queue import FrameQueue, QueuedFrame
+from pad_inspection.ros.monitor import Monitor
+from pad_inspection.ros.node_configs import InspectionNodeConfig
+from pad_inspection.ros.throttle import Throttle
+
+_LOG_PERIOD_S = 5.0
+# Message of a result of an image that was replaced.
+REPLACED = 'a newer image came before this one was done'
+
+
+def read_line_layout(config: InspectionNodeConfig) -> BeltLayout | None:
+    """Belt of the line; None where triggers name the pieces.
+
+    Raises:
+        ValueError, FileNotFoundError: the file is missing or lacks a camera.
+    """
+    if config.association != 'belt':
+        return None
+    if not config.belt_layout:
+        raise ValueError("parameter 'belt_layout' is empty, wanted a file (association: belt)")
+    layout = read_layout(Path(config.belt_layout))
+    missing = sorted(set(config.cameras) - set(layout.cameras))
+    if missing:
+        raise ValueError(f'{config.belt_layout} has no camera {", ".join(missing)}')
+    return layout
+
+
+class Intake:
+    """Subscriptions of one configuration, and the queue that they fill."""
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        config: InspectionNodeConfig,
+        monitor: Monitor,
+        answer: Callable[[QueuedFrame, Reason, str], None],
+        announce: Callable[[ObjectTrigger], None],
+        layout: BeltLayout | None,
+    ):
+        """Subscribe; images are ignored until ``open`` is called.
+
+        Args:
+            node: to subscribe with.
+            config: which cameras, how they are paired.
+            monitor: counts.
+            answer: publishes the result of an image that is not inspected.
+            announce: publishes the trigger of a piece that was seen unannounced.
+            layout: of the belt; None = triggers name the pieces.
+        """
+        self._node = node
+        self._config = config
+        self._monitor = monitor
+        self._answer = answer
+        self._announce = announce
+        self._layout = layout
+        self._throttle = Throttle(_LOG_PERIOD_S)
+        self._object_type = config.object_type
+        # held while an image is queued: none slips in behind a deactivation
+        self._gate = threading.Lock()
+        self._is_open = False
+        if self._layout is not None:
+            association = BeltAssociation(self._layout, config.trigger_timeout)
+        else:
+            association = TriggerAssociation(config.trigger_timeout, config.trigger_tolerance)
+        self.queue = FrameQueue(
+            config.cameras,
+            association,
+            size=config.queue_size,
+            exact_info=config.camera_info_sync == 'exact',
+            info_timeout=config.camera_info_timeout,
+        )
+        self._group = MutuallyExclusiveCallbackGroup()
+        self._subscriptions: list = []
+        for camera, name in config.topic_names().items():
+            kind = CompressedImage if name.endswith('/compressed') else Image
+            self._subscribe_camera(kind, interfaces.IMAGE, name, self._on_image, camera)
+            info = interfaces.CAMERA_INFO
+            self._subscribe_camera(CameraInfo, info, info.of(camera), self._on_info, camera)
+        self._subscribe(interfaces.OBJECT_TRIGGER, self._on_trigger)
+        self._subscribe(interfaces.OBJECT_TYPE, self._on_object_type)
+        if self._layout is not None:
+            self._subscribe(interfaces.BELT_STATE, self._on_belt)
+
+    def _subscribe_camera(self, kind, topic, name: str, callback, camera: str) -> None:
+        """Subscribe to images or CameraInfo of a camera."""
+        profile = interfaces.qos(
+            topic,
+            depth=max(self._config.image_buffer, self._config.queue_size),
+            reliable=self._config.reliable_images,
+        )
+        self._add(kind, name, lambda message: callback(camera, message), profile)
+
+    def _subscribe(self, topic: interfaces.Topic, callback) -> None:
+        """Subscribe to a topic of the line."""
+        kind = interfaces.message_class(topic.message)
+        self._add(kind, topic.name, callback, interfaces.qos(topic))
+
+    def _add(self, kind, name: str, callback, profile) -> None:
+        self._subscriptions.append(
+            self._node.create_subscription(
+                kind, name, callback, profile, callback_group=self._group
+            )
+        )
+
+    # ---- life -------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether images are accepted."""
+        return self._is_open
+
+    def open(self) -> None:
+        """Accept images from now on."""
+        self._is_open = True
+
+    def shut(self) -> None:
+        """Accept no image from now on."""
+        with self._gate:
+            self._is_open = False
+
+    def destroy(self) -> None:
+        """Wake the worker for good and close the topics."""
+        self.queue.close()
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    # ---- messages ---------------------------------------------------------------------------
+
+    def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
+        stamp_ns, now = conversions.stamp_to_ns(message.header.stamp), time.monotonic()
+        with self._gate:
+            # rclpy delivers messages whatever the lifecycle state is
+            if not self._is_open:
+                self._monitor.count('ignored while inactive')
+                return
+            self._monitor.on_image(camera)
+            if self._layout is not None and stamp_ns > 0:
+                self.queue.update_association(lambda b: b.note_clock(camera, stamp_ns, now))
+            replaced, needless = self.queue.put_image(
+                camera, message, stamp_ns, self._object_type, header=message.header
+            )
+        for frame in replaced:
+            self._answer(frame, Reason.FRAME_DROPPED, REPLACED)
+        for frame in needless:
+            self._answer(frame, Reason.NO_PIECE, 'no piece needs this image')
+
+    def _on_info(self, camera: str, message: CameraInfo) -> None:
+        self.queue.put_camera_info(camera, message, conversions.stamp_to_ns(message.header.stamp))
+
+    def _on_trigger(self, message: ObjectTrigger) -> None:
+        if not message.object_id:
+            self._monitor.count('triggers without object_id')
+            return
+        stamp_ns = conversions.stamp_to_ns(message.header.stamp)
+        self._change(
+            lambda association: association.add_trigger(
+                message.object_id,
+                message.cameras,
+                stamp_ns,
+                message.position.x,
+                message.object_type,
+            )
+        )
+
+    def _on_belt(self, message: JointState) -> None:
+        stamp_ns = conversions.stamp_to_ns(message.header.stamp)
+        travel = message.position[0] if message.position else math.nan
+        self._change(lambda belt: belt.add_travel(stamp_ns, travel))
+
+    def _change(self, change: Callable[[Any], None]) -> None:
+        """Tell the association something; nonsense is counted and logged."""
+        try:
+            self.queue.update_association(change)
+        except ValueError as error:
+            self._monitor.count('unusable triggers or belt samples')
+            self._throttle.pass_on('association', self._node.get_logger().error, str(error))
+
+    def _on_object_type(self, message: String) -> None:
+        if message.data != self._object_type:
+            self._node.get_logger().info(f'product on the line is now {message.data!r}')
+        self._object_type = message.data
+
+    # ---- pieces -----------------------------------------------------------------------------
+
+    def object_id(self, queued: QueuedFrame) -> str:
+        """Piece of an image; '' where the belt has none there."""
+        if queued.match is not None:
+            return queued.match.object_id
+        if self._layout is not None:
+            return ''
+        return interfaces.object_id_of_stamp(queued.stamp_ns)
+
+    def is_needless(self, queued: QueuedFrame) -> bool:
+        """Whether no piece needs an image that was taken from the queue."""
+        if queued.match is None:
+            return self._layout is not None and not self._layout.sees_unannounced
+        return queued.match == NO_PIECE
+
+    def place(self, queued: QueuedFrame, inspection: Inspection, product: str) -> Inspection:
+        """Give what was seen on the belt without a trigger to a piece; announce a new one."""
+        pose = inspection.pose.cam_from_object
+        if queued.match is not None or self._layout is None or pose is None:
+            return inspection
+        station = self._layout.cameras[queued.camera]
+        x, y, z = station.position, math.nan, math.nan
+        if station.conveyor_from_camera is not None:
+            placed = geometry.compose(station.conveyor_from_camera, pose).translation
+            x, y, z = (float(value) for value in placed)
+        match, is_new = self.queue.update_association(
+            lambda belt: belt.sight(queued.camera, queued.stamp_ns, x, product)
+        )
+        if is_new:
+            stamp = conversions.stamp_of_ns(queued.stamp_ns)
+            trigger = ObjectTrigger(
+                header=Header(stamp=stamp, frame_id=interfaces.CONVEYOR_FRAME),
+                object_id=match.object_id,
+                expected_views=self._layout.expected_views,
+                position=Point(x=x, y=y, z=z),
+                object_type=product,
+            )
+            self._announce(trigger)
+        return dataclasses.replace(inspection, object_id=match.object_id)

@@ -1,0 +1,134 @@
+"""Loads the models of an inspection node, announces them, and swaps them on request."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from pad_msgs.srv import ReloadModel
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.lifecycle import LifecycleNode
+from std_msgs.msg import Header
+
+from pad_inspection.ros import conversions, interfaces, parameters
+from pad_inspection.ros.model_loading import (
+    Model,
+    bundle_path,
+    load_inspector,
+    loaded_model,
+    reload_result,
+)
+from pad_inspection.ros.models import ModelSet, parse_bundles
+from pad_inspection.ros.node_configs import InspectionNodeConfig
+
+
+class ModelService:
+    """The service reload_model, the topic model_info, and the models behind both."""
+
+    def __init__(self, node: LifecycleNode, on_swap: Callable[[str], None]):
+        """Offer the service; no model yet.
+
+        Args:
+            node: whose parameters say what to load.
+            on_swap: called with the product after another model was put in use.
+        """
+        self._node = node
+        self._on_swap = on_swap
+        self._config: InspectionNodeConfig | None = None
+        self._loading = threading.Lock()
+        self._publisher = None
+        self.models: ModelSet | None = None
+        # images must arrive while a service loads a model
+        self._group = MutuallyExclusiveCallbackGroup()
+        node.create_service(
+            ReloadModel,
+            interfaces.RELOAD_MODEL_SERVICE,
+            self._on_reload,
+            callback_group=self._group,
+        )
+
+    def configure(self, config: InspectionNodeConfig) -> None:
+        """Load all models and run each once.
+
+        Raises:
+            ValueError, FileNotFoundError: see models.parse_bundles and load_inspector.
+        """
+        self._config = config
+        uris = parse_bundles(config.bundle, config.bundles)
+        if config.object_type and len(uris) > 1 and config.object_type not in uris:
+            raise ValueError(
+                f"parameter 'object_type' is {config.object_type!r}, 'bundles' has {sorted(uris)}"
+            )
+        loaded = {name: self._load(uri) for name, uri in uris.items()}
+        self.models = ModelSet(loaded, margin=config.recognition_margin)
+        # a late subscriber must get the info of every model
+        self._publisher = self._node.create_publisher(
+            interfaces.message_class(interfaces.MODEL_INFO.message),
+            interfaces.MODEL_INFO.name,
+            interfaces.qos(interfaces.MODEL_INFO, depth=len(loaded)),
+        )
+
+    def release(self) -> None:
+        """Let go of the models."""
+        self.models = None
+        if self._publisher is not None:
+            self._node.destroy_publisher(self._publisher)
+            self._publisher = None
+
+    def announce(self) -> None:
+        """Publish what is loaded."""
+        models = self.models
+        for name in () if models is None else models.names:
+            model = models.get(name)
+            message = conversions.model_info_to_message(model.info, model.loaded_at, name)
+            self._publisher.publish(message)
+
+    def _load(self, uri: str) -> Model:
+        """Load a model. Raises as bundle_path and load_inspector."""
+        path = bundle_path(uri)
+        begin = time.monotonic()
+        overrides = parameters.read_inspection(self._node)
+        inspector = load_inspector(self._config.inspector, path, overrides)
+        self._node.get_logger().info(f'loaded {path} in {time.monotonic() - begin:.1f} s')
+        stamp = self._node.get_clock().now().to_msg()
+        return loaded_model(inspector, path, Header(stamp=stamp))
+
+    def _on_reload(self, request, response):
+        """Load another model beside the running one and swap it in between two images."""
+        response.result, response.message = self._reload(request, response)
+        models = self.models
+        model = None if models is None else models.get(request.object_type)
+        if model is not None:
+            response.model = conversions.model_info_to_message(
+                model.info, model.loaded_at, request.object_type
+            )
+        text = f'reload_model {request.model_uri!r}: {response.message}'
+        # two lines on purpose: rclpy raises when one line logs with different severities
+        if response.result == response.RESULT_SUCCESS:
+            self._node.get_logger().info(text)
+        else:
+            self._node.get_logger().error(text)
+        return response
+
+    def _reload(self, request, codes) -> tuple[int, str]:
+        """Result code and message of a reload; the old model stays on failure."""
+        models, product = self.models, request.object_type
+        if models is None:
+            return codes.RESULT_NOT_CONFIGURED, 'the node is not configured'
+        current = models.get(product)
+        if current is None:
+            text = f'object_type is {product!r}, wanted one of {models.names}'
+            return codes.RESULT_INVALID, text
+        if not self._loading.acquire(blocking=False):
+            return codes.RESULT_BUSY, 'another reload is under way'
+        try:
+            model = self._load(request.model_uri or str(current.path))
+        except Exception as error:  # a service must answer
+            return reload_result(error), str(error) or type(error).__name__
+        finally:
+            self._loading.release()
+        models.swap(product or models.names[0], model)
+        self._on_swap(product or models.names[0])
+        self.announce()
+        return codes.RESULT_SUCCESS, f'model {model.info.model_id!r} is in use'
