@@ -27,6 +27,7 @@ from pad_inspection.config import (
 )
 from pad_inspection.ros.node_configs import (
     InspectionNodeConfig,
+    LineControllerNodeConfig,
     RejectNodeConfig,
     ReplayNodeConfig,
 )
@@ -35,6 +36,7 @@ from pad_inspection.ros.node_configs import (
 NODES: dict[str, tuple[type, tuple[tuple[type, str], ...]]] = {
     'inspection_node': (InspectionNodeConfig, ((InspectionConfig, ''),)),
     'reject_node': (RejectNodeConfig, ((DecisionConfig, 'decision.'),)),
+    'line_controller_node': (LineControllerNodeConfig, ()),
     'replay_node': (ReplayNodeConfig, ()),
 }
 
@@ -43,7 +45,7 @@ def node_options(kind: str) -> list[tuple[str, Any, dict]]:
     """(name, default, metadata) of every parameter of a node.
 
     Args:
-        kind: 'inspection_node', 'reject_node' or 'replay_node'.
+        kind: one of NODES.
     """
     own, shared = NODES[kind]
     rows = flatten(own())
