@@ -28,7 +28,7 @@ from std_srvs.srv import Trigger
 from pad_inspection.decision import StopRule
 from pad_inspection.ros import conversions, interfaces, parameters
 from pad_inspection.ros.diagnostics import status
-from pad_inspection.ros.inspection_watch import InspectionWatch
+from pad_inspection.ros.liveliness import LivelinessWatch
 from pad_inspection.ros.object_tracker import Decision, ObjectTracker, Piece
 from pad_inspection.ros.reject_pictures import RejectPictures
 from pad_inspection.ros.runner import run
@@ -73,8 +73,11 @@ class RejectNode(Node):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._make_publishers()
         self._results = {camera: self._subscribe(camera) for camera in config.cameras}
-        self._trigger = self._subscribe(None)
-        self._watch = InspectionWatch(self, self._results)
+        self._subscribe(None)
+        self._watches = {
+            camera: LivelinessWatch(self, interfaces.RESULTS, subscription)
+            for camera, subscription in self._results.items()
+        }
         self._pictures: RejectPictures | None = None
         self._history: list = []
         self._timer = self.create_timer(_LATEST_S, self._on_time, clock=self._steady)
@@ -235,7 +238,12 @@ class RejectNode(Node):
         self._on_results(message, _seconds_since(info))
 
     def _on_time(self) -> None:
-        self._publish(self._tracker.on_time(self._watch.lost_since()))
+        self._publish(self._tracker.on_time(self._lost_since()))
+
+    def _lost_since(self) -> dict[str, float]:
+        """Cameras that no living inspection node serves, and since when, monotonic s."""
+        found = {camera: watch.lost_since for camera, watch in self._watches.items()}
+        return {camera: since for camera, since in found.items() if since is not None}
 
     def _on_reset_stop(self, request, response):
         """The operator, or the line controller, lets the line run again."""
@@ -349,7 +357,7 @@ class RejectNode(Node):
 
     def _on_diagnostics(self) -> None:
         """Counters and faults."""
-        counts, lost = self._tracker.counts, sorted(self._watch.lost_since())
+        counts, lost = self._tracker.counts, sorted(self._lost_since())
         values = {name: str(count) for name, count in sorted(counts.items())}
         values['open'] = str(len(self._tracker))
         values['last sequence'] = str(self._sequence)
