@@ -25,6 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'inspect': ('pad_inspection.offline.inspect_images', 'inspect pictures with a bundle'),
     'evaluate': ('pad_inspection.offline.evaluate', 'measure a bundle on a labelled data set'),
     'up': ('pad_inspection.ros.up', 'start the ROS 2 node graph from a parameter file'),
+    'log': (
+        'pad_inspection.ros.log_command',
+        'verdicts of a line: table, CSV, pictures of rejects',
+    ),
     'demo': ('pad_inspection.ros.demo', 'the whole inspection over ROS 2 on the demo data'),
     'view': ('pad_inspection.offline.view', "look at a bundle's splats in a browser"),
     'doctor': ('pad_inspection.offline.doctor', 'what is installed and what is missing'),

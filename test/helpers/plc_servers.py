@@ -1,7 +1,8 @@
 """Line controllers for tests: the servers of pymodbus and asyncua with a small program inside.
 
 The program is what docs/plc.md asks of a controller: it takes a verdict when sequence differs from
-acknowledge (and not 0), keeps what it took, and rejects by itself while the heartbeat stands still.
+acknowledge (and is not 0), keeps what it took, and rejects by itself while the heartbeat stands
+still or ready is false.
 """
 
 import asyncio
