@@ -1,6 +1,7 @@
 """A line for tests: nodes as processes, and a test node that plays camera, PLC and gate."""
 
 import itertools
+import math
 import os
 import time
 
@@ -8,8 +9,9 @@ import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
 from lifecycle_msgs.srv import ChangeState, GetState
-from pad_msgs.msg import ObjectTrigger
+from pad_msgs.msg import InspectionResult, InspectionResultArray, ObjectTrigger
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 
@@ -83,6 +85,25 @@ class Line:
         self.publisher(interfaces.OBJECT_TRIGGER)
         self.wait_connected()
 
+    def start_line_controller(self, **parameters):
+        self.graph.start(NodeSpec('line_controller_node', parameters))
+        stops = self.listen(interfaces.STOP_REQUEST)
+        self.wait(
+            lambda: any(m.source == '/line_controller_node' for m in stops), 'line_controller_node'
+        )
+
+    def kill(self, kind):
+        """End a node as a crash would, by SIGKILL."""
+        process = self.graph._processes.pop(f'/{kind}')
+        process.kill()
+        process.wait()
+
+    def spin(self, seconds):
+        """Let messages come and go for a while, as a line does between two pieces."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=max(0.0, end - time.monotonic()))
+
     # ---- topics
 
     def listen(self, topic, camera='camera', depth=1000):
@@ -95,16 +116,25 @@ class Line:
                     interfaces.message_class(topic.message),
                     name,
                     self.received[name].append,
-                    interfaces.qos(topic, depth=None if topic.latched else depth),
+                    self._profile(topic, depth),
                 )
             )
         return self.received[name]
+
+    def _profile(self, topic, depth):
+        """QoS of a subscription; of signals also those that are sent before both ends connect."""
+        profile = interfaces.qos(topic, depth=None if topic.latched else depth)
+        if topic is interfaces.REJECT_SIGNAL:
+            profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
+        return profile
 
     def publisher(self, topic, camera='camera'):
         name = topic.of(camera)
         if name not in self._publishers:
             self._publishers[name] = self.node.create_publisher(
-                interfaces.message_class(topic.message), name, interfaces.qos(topic, depth=1000)
+                interfaces.message_class(topic.message),
+                name,
+                interfaces.offered_qos(topic, depth=1000),
             )
         return self._publishers[name]
 
@@ -154,6 +184,24 @@ class Line:
         answer = self.call(GetState, '/inspection_node/get_state', GetState.Request())
         return answer.current_state.label
 
+    def signals(self):
+        """Object id -> its one signal; fails when a piece has two."""
+        found = {}
+        for message in self.received[interfaces.REJECT_SIGNAL.name]:
+            assert message.object_id not in found, f'two signals of {message.object_id}'
+            found[message.object_id] = message
+        return found
+
+    def diagnostics(self, kind):
+        """The last status of a node on /diagnostics; None before the first."""
+        statuses = [
+            status
+            for array in self.listen(interfaces.DIAGNOSTICS)
+            for status in array.status
+            if f'/{kind}:' in status.name
+        ]
+        return statuses[-1] if statuses else None
+
     # ---- messages
 
     def header(self, camera='camera', stamp_ns=None):
@@ -186,7 +234,27 @@ class Line:
         assert len(found()) == 1 and len(found()[0].results) == 1
         return found()[0].results[0]
 
-    def trigger(self, object_id, stamp_ns, cameras=(), expected_views=0):
+    def result(self, object_id, stamp_ns, camera, score=1.0, **values):
+        """Send a result as inspection_node would; a score of 2 and more is a reject."""
+        rejected = score >= 2.0
+        header = self.header(camera, stamp_ns)
+        message = InspectionResult(
+            header=header,
+            object_id=object_id,
+            camera_name=camera,
+            inspection_id=f'{object_id} {camera}',
+            verdict=InspectionResult.VERDICT_REJECT if rejected else InspectionResult.VERDICT_PASS,
+            reason=InspectionResult.REASON_ANOMALY if rejected else InspectionResult.REASON_NONE,
+            anomaly_score=score,
+            threshold=2.0,
+            object_threshold=1.0,
+        )
+        for name, value in values.items():
+            setattr(message, name, value)
+        array = InspectionResultArray(header=header, results=[message])
+        self.publisher(interfaces.RESULTS, camera).publish(array)
+
+    def trigger(self, object_id, stamp_ns, cameras=(), expected_views=0, x=math.nan):
         message = ObjectTrigger(
             header=self.header(stamp_ns=stamp_ns),
             object_id=object_id,
@@ -194,4 +262,5 @@ class Line:
             expected_views=expected_views,
         )
         message.header.frame_id = interfaces.CONVEYOR_FRAME
-        self.publish(interfaces.OBJECT_TRIGGER, message)
+        message.position.x = x
+        self.publisher(interfaces.OBJECT_TRIGGER).publish(message)
