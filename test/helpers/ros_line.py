@@ -67,9 +67,7 @@ class Line:
 
     def start_inspection(self, **parameters):
         """Start inspection_node; wait until it is active (unless autostart is off)."""
-        # best effort may lose what is sent before both ends know each other
-        values = {'reliable_images': True, 'bundle': str(self.bundle), 'inspector': SMALL}
-        values |= parameters
+        values = self.inspection_parameters(**parameters)
         self.graph.start(NodeSpec('inspection_node', values))
         cameras = values.get('cameras', ['camera'])
         for name in cameras:
@@ -78,6 +76,12 @@ class Line:
             models = self.listen(interfaces.MODEL_INFO)
             self.wait(lambda: models, 'model_info')
             self.wait_connected()
+
+    def inspection_parameters(self, **parameters):
+        """Of a small inspection_node."""
+        # best effort may lose what is sent before both ends know each other
+        values = {'reliable_images': True, 'bundle': str(self.bundle), 'inspector': SMALL}
+        return values | parameters
 
     def start_reject(self, **parameters):
         self.graph.start(NodeSpec('reject_node', parameters))

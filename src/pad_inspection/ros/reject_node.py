@@ -146,13 +146,15 @@ class RejectNode(Node):
         self._stop_rule.cause, _, self._stop_rule.message = log.state('stop').partition(': ')
         if pieces:
             self.get_logger().warning(f'{len(pieces)} pieces were open when the last node ended')
-        if log.last_sequence() or pieces:
+        # a log that is new has no gap to fill: what passed before is not its business
+        if log.state('started'):
             self._history = [
                 self._subscribe(camera, history=True) for camera in (None, *config.cameras)
             ]
             self._history_timer = self.create_timer(
                 _HISTORY_S, self._end_history, clock=self._steady
             )
+        log.set_state('started', 'yes')
         # no signal waits for the disk
         self.create_timer(
             _MAINTENANCE_S,
