@@ -65,6 +65,7 @@ class RejectNode(Node):
             config, parameters.read_decision(self), on_change=self._save_open
         )
         self._stop_rule = StopRule(config.stop_after_rejects, config.stop_after_undetermined)
+        self._continues = False
         self._log = self._open_log()
         # never repeats after a restart without a log either: fewer than one piece a second pass
         self._sequence = int(time.time()) if self._log is None else self._log.last_sequence()
@@ -99,6 +100,10 @@ class RejectNode(Node):
             max_verdicts=config.log_max_verdicts,
             max_pictures=config.log_max_pictures,
         )
+        # a new log has no gap to fill: what passed before is not its business; noted before
+        # anybody can hear of this node, so that the next one knows
+        self._continues = bool(log.state('started'))
+        log.set_state('started', 'yes')
         if log.damaged is not None:
             self.get_logger().error(f'the verdict log was damaged; it is kept as {log.damaged}')
         return log
@@ -146,15 +151,13 @@ class RejectNode(Node):
         self._stop_rule.cause, _, self._stop_rule.message = log.state('stop').partition(': ')
         if pieces:
             self.get_logger().warning(f'{len(pieces)} pieces were open when the last node ended')
-        # a log that is new has no gap to fill: what passed before is not its business
-        if log.state('started'):
+        if self._continues:
             self._history = [
                 self._subscribe(camera, history=True) for camera in (None, *config.cameras)
             ]
             self._history_timer = self.create_timer(
                 _HISTORY_S, self._end_history, clock=self._steady
             )
-        log.set_state('started', 'yes')
         # no signal waits for the disk
         self.create_timer(
             _MAINTENANCE_S,
