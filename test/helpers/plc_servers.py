@@ -92,7 +92,7 @@ class SimulatedPlc:
         self.rejects_by_itself = True
 
     def _run(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(180)
 
     async def _start(self):
         await self.start_server()

@@ -2,14 +2,17 @@
 
 import math
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 
+from helpers.plc_servers import ModbusPlc
 from pad_inspection.datatypes import Reason
 from pad_inspection.ros.node_configs import LineControllerNodeConfig
 from pad_inspection.ros.plc.handover import Handed, Handover
 from pad_inspection.ros.plc.link import PlcError, make_link
-from pad_inspection.ros.plc.variable_map import read_map
+from pad_inspection.ros.plc.variable_map import VARIABLES, read_map
 
 PATIENCE_S = 30.0
 
@@ -146,12 +149,56 @@ def test_a_new_process_goes_on_where_the_controller_is(plc, tmp_path):
         first.put(verdict(sequence))
     run(first, lambda: not len(first), 'acknowledge')
     first.close()
+    # what reject_node keeps for late subscribers comes before the connection, or after it
     second = make(plc, tmp_path)
-    for sequence in (1, 2, 3):  # what reject_node keeps for late subscribers
-        second.put(verdict(sequence))
-    run(second, lambda: not len(second), 'acknowledge')
+    for sequence in (1, 2, 3):
+        second.put(verdict(sequence, old=True))
+    run(second, lambda: not len(second) and second.connected, 'acknowledge')
     second.close()
-    assert [t.sequence for t in plc.taken] == [1, 2, 3]
+    third = make(plc, tmp_path)
+    run(third, lambda: third.connected, 'connection')
+    assert not third.put(verdict(3, old=True))
+    assert third.put(verdict(4, old=True)) and third.put(verdict(2))  # not old: a new count
+    run(third, lambda: not len(third), 'acknowledge')
+    third.close()
+    assert [t.sequence for t in plc.taken] == [1, 2, 3, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ('change', 'wanted'),
+    [
+        ({'protocol': 'smoke'}, "protocol is 'smoke', wanted one of"),
+        ({'endpoint': 'http://plc'}, 'wanted tcp://<host>:502'),
+        ({'speed': 3}, "unknown key.*'speed'"),
+        ({'word_order': 'middle'}, 'wanted big or little'),
+        ({'device_id': 'one'}, 'device_id is .*int'),
+        ({'variables': {}}, 'heartbeat.*are missing'),
+        ({'sequence': {'table': 'holding', 'address': 101, 'type': 'uint32'}}, 'share holding'),
+        ({'sequence': {'table': 'holding', 'address': 4, 'type': 'uint16'}}, 'uint32'),
+        ({'sequence': {'table': 'coil', 'address': 4}}, 'a coil holds a bool only'),
+        ({'reject': {'table': 'input', 'address': 4}}, 'wanted one of .*holding'),
+        ({'reject': {'table': 'coil', 'address': 70000}}, 'wanted 0 to 65535'),
+        ({'object_id': {'table': 'holding', 'address': 200}}, 'length is None'),
+        ({'colour': {'table': 'coil', 'address': 4}}, 'unknown variable.*colour'),
+    ],
+)
+def test_a_bad_map_is_told(tmp_path, change, wanted):
+    path = ModbusPlc().write_map(tmp_path / 'map.yaml')
+    content = yaml.safe_load(path.read_text())
+    for name, value in change.items():
+        own = name in ('protocol', 'endpoint', 'speed', 'word_order', 'device_id', 'variables')
+        (content if own else content['variables'])[name] = value
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match=wanted) as error:
+        read_map(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize('name', ['plc_modbus.yaml', 'plc_opcua.yaml'])
+def test_shipped_maps_have_every_variable(name):
+    path = Path(__file__).parents[2] / 'config' / name
+    assert set(read_map(path).variables) == set(VARIABLES)
+    assert read_map(path, read_map(path).endpoint.replace('.10:', '.11:')).endpoint != ''
 
 
 def test_a_wrong_place_is_told(plc, tmp_path):

@@ -57,6 +57,7 @@ class LineControllerNode(Node):
             on_error=self._on_error,
         )
         self._fault = ''
+        self._started_ns = self.get_clock().now().nanoseconds
         self._stops: dict[str, StopRequest] = {}
         self._publish_and_subscribe()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -130,6 +131,7 @@ class LineControllerNode(Node):
                 message.num_views,
                 message.num_judged,
                 time.monotonic() + self._lifetime(message),
+                conversions.stamp_to_ns(message.decided_at) < self._started_ns,
             )
         )
         self._wake.set()

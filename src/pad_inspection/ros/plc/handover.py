@@ -36,6 +36,7 @@ class Handed:
         sequence, object_id, reject, verdict, reason, score, num_views, num_judged: as in the
             signal.
         valid_until: a pass is handed over as a reject after this, monotonic s.
+        old: decided before this process started; an earlier one may have handed it over.
     """
 
     sequence: int
@@ -47,6 +48,7 @@ class Handed:
     num_views: int
     num_judged: int
     valid_until: float = math.inf
+    old: bool = False
 
 
 class Handover:
@@ -80,7 +82,8 @@ class Handover:
         self._written: Handed | None = None
         self._repeat = False
         self._beat = 0
-        self._was_connected_before = False
+        # what the controller had taken when this process first heard of it
+        self._taken_before: int | None = None
         self._controller_beat: tuple[Value | None, float] = (None, clock())
         self._reset = False
         self._next_beat = self._next_attempt = -math.inf
@@ -91,9 +94,9 @@ class Handover:
         self.counts: Counter[str] = Counter()
 
     def put(self, verdict: Handed) -> bool:
-        """Queue a verdict; False when its number was queued before."""
+        """Queue a verdict; False when it was queued, or handed over, before."""
         with self._lock:
-            if verdict.sequence in self._seen:
+            if verdict.sequence in self._seen or self._is_taken(verdict):
                 return False
             self._seen[verdict.sequence] = None
             while len(self._seen) > _REMEMBERED:
@@ -102,6 +105,13 @@ class Handover:
                 self._head_since = self._clock()
             self._waiting.append(verdict)
             return True
+
+    def _is_taken(self, verdict: Handed) -> bool:
+        """Whether an earlier process has handed this verdict over."""
+        if not verdict.old or not self._taken_before:
+            return False
+        # numbers wrap around
+        return (self._taken_before - verdict.sequence) % 2**32 < 2**31
 
     def __len__(self) -> int:
         """Verdicts that are not acknowledged yet."""
@@ -163,13 +173,10 @@ class Handover:
         self._answered()
         self._next_beat = -math.inf
         with self._lock:
-            numbers = [verdict.sequence for verdict in self._waiting]
-            if not self._was_connected_before and acknowledged in numbers:
-                # an earlier process of ours has handed these over
-                for _ in range(numbers.index(acknowledged) + 1):
-                    self._waiting.popleft()
+            if self._taken_before is None:
+                self._taken_before = acknowledged
+                self._waiting = deque(v for v in self._waiting if not self._is_taken(v))
             self._head_since = self._clock()
-        self._was_connected_before = True
         self._controller_beat = (None, self._clock())
         if self._written is not None and acknowledged != self._written.sequence:
             # the controller may be a new one that knows nothing
