@@ -297,7 +297,7 @@ def test_line_controller_goes_down_and_comes_back(line, plc, tmp_path):
     options = {
         'map_file': str(plc.write_map(tmp_path / 'map.yaml')),
         'fault_timeout': 1.0,
-        'verdict_lifetime': 1.5,
+        'verdict_lifetime': 5.0,
         'heartbeat_period': 0.05,
         'diagnostics_period': 0.2,
     }
@@ -330,7 +330,7 @@ def test_line_controller_goes_down_and_comes_back(line, plc, tmp_path):
         return status and 'not answered' in status.message
 
     line.wait(fault, 'fault in the diagnostics')
-    line.spin(1.0)  # these become too old to be of use
+    line.spin(5.5)  # these become too old to be of use
     plc.up()
     line.wait(lambda: len(plc.taken) == 15, 'verdicts in the controller')
     assert all(t.reject for t in plc.taken[10:])
@@ -361,7 +361,7 @@ def test_line_controller_goes_down_and_comes_back(line, plc, tmp_path):
     assert sorted(signals) == sorted(pieces)
     assert [t.sequence for t in plc.taken] == [signals[name].sequence for name in pieces]
     passed = {t.object_id for t in plc.taken if not t.reject}
-    assert passed <= names_of(line, ['left']) and len(passed) >= 15
+    assert passed <= names_of(line, ['left']) and len(passed) >= 8
 
 
 def test_stop_of_the_line_reaches_the_controller_and_is_reset_there(line, plc, tmp_path):
