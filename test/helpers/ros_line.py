@@ -22,7 +22,7 @@ from pad_inspection.ros import conversions, interfaces
 from pad_inspection.ros.graph import NodeGraph, NodeSpec, free_domain_id, ros_environment
 
 # Generous: other work may run on the machine. Nothing waits as long when it works.
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 SMALL = 'helpers.small_inspector:SmallInspector'
 _domains = itertools.count()
 
