@@ -54,6 +54,7 @@ setup(
         share('config', '*.*'),
     ],
     install_requires=['setuptools'],
+    extras_require={'plc': ['pymodbus>=3.11,<4', 'asyncua>=1.1,<3']},
     tests_require=['pytest'],
     zip_safe=False,
     cmdclass={'build_py': BuildWithRasterizer},
@@ -62,6 +63,7 @@ setup(
             'pad = pad_inspection.cli:main',
             'inspection_node = pad_inspection.ros.inspection_node:main',
             'reject_node = pad_inspection.ros.reject_node:main',
+            'line_controller_node = pad_inspection.ros.line_controller_node:main',
             'replay_node = pad_inspection.ros.replay_node:main',
             'viewer_node = pad_inspection.ros.viewer_node:main',
         ]

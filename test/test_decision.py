@@ -4,7 +4,14 @@ import pytest
 
 from pad_inspection.config import DecisionConfig
 from pad_inspection.datatypes import Reason, Verdict
-from pad_inspection.decision import ViewResult, decide_object, decide_view
+from pad_inspection.decision import (
+    ObjectVerdict,
+    StopRule,
+    ViewResult,
+    decide_object,
+    decide_view,
+    seconds_to_decide,
+)
 
 CONFIG = DecisionConfig()
 NAN = float('nan')
@@ -93,3 +100,32 @@ def test_a_view_with_a_bad_threshold_counts_as_not_judged():
 def test_a_bad_object_threshold_is_refused(threshold):
     with pytest.raises(ValueError, match='object_threshold'):
         decide_object([judged(1.0)], CONFIG, threshold)
+
+
+def test_time_that_is_left_until_the_gate():
+    # 1.5 m at 0.5 m/s take 3 s; the gate needs 0.2 s, and 0.3 s are gone
+    left = seconds_to_decide(0.5, 0.3, belt_speed=0.5, gate_position=2.0, gate_latency=0.2)
+    assert left == pytest.approx(2.5)
+    assert seconds_to_decide(2.5, 0, belt_speed=0.5, gate_position=2.0, gate_latency=0) < 0
+
+
+def outcome(verdict, reject=True):
+    return ObjectVerdict(verdict, Reason.NONE, 1.0, '', 1, 1, reject)
+
+
+def test_rejects_in_a_row_ask_for_a_stop_until_reset():
+    rule = StopRule(max_rejects=3)
+    good, bad = outcome(Verdict.PASS, False), outcome(Verdict.REJECT)
+    assert [rule.update(v) for v in (bad, bad, good, bad, bad)] == [False] * 5
+    assert rule.update(bad) and rule.cause == 'rejects' and '3 pieces' in rule.message
+    assert not rule.update(bad) and not rule.update(good) and rule.cause
+    rule.reset()
+    assert not rule.cause and [rule.update(bad) for _ in range(3)] == [False, False, True]
+
+
+def test_undetermined_in_a_row_ask_for_a_stop_even_when_they_pass():
+    rule = StopRule(max_undetermined=2)
+    unclear = outcome(Verdict.UNDETERMINED, False)
+    assert [rule.update(v) for v in (unclear, outcome(Verdict.REJECT), unclear)] == [False] * 3
+    assert rule.update(unclear) and rule.cause == 'undetermined'
+    assert not any(StopRule().update(unclear) for _ in range(100))

@@ -49,6 +49,8 @@ CONFINED = {
     'bpy': {'offline.render_dataset'},
     'onnxruntime': {'networks'},
     'kornia': {'networks'},
+    'pymodbus': {'ros.plc'},
+    'asyncua': {'ros.plc'},
 }
 
 

@@ -96,7 +96,8 @@ def install_torch() -> None:
 
 def install_packages() -> None:
     """Install the pinned requirements."""
-    pip('-r', REQUIREMENTS / 'base.txt', '-r', REQUIREMENTS / 'test.txt')
+    names = ('base.txt', 'plc.txt', 'test.txt')
+    pip(*(word for name in names for word in ('-r', REQUIREMENTS / name)))
     pip('--no-deps', '-r', REQUIREMENTS / 'no-deps.txt')
     if has_cuda():
         pip('-r', REQUIREMENTS / 'cuda.txt')

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Write again what is generated from the code: config/inspection.yaml, the tables of ros2.md.
+"""Write again what is generated from the code: config/inspection.yaml and
+config/line_controller.yaml, the tables of ros2.md.
 
 Run it after a change of options or topics: .venv/bin/python tools/update_ros_files.py
 With --check it writes nothing and ends with exit code 1 when something is old.
@@ -16,6 +17,7 @@ sys.path.insert(0, str(ROOT / 'src'))
 
 from pad_inspection.ros import interfaces, parameters  # noqa: E402
 
+PLC_FILE = ROOT / 'config' / 'line_controller.yaml'
 PARAMETER_FILE = ROOT / 'config' / 'inspection.yaml'
 DOCS = ROOT / 'docs' / 'ros2.md'
 HEADER = """\
@@ -27,10 +29,23 @@ HEADER = """\
 """
 
 
+PLC_HEADER = """\
+# The connection to a line controller with all its parameters; values are the defaults. Add it to
+# the file of the other nodes for `pad up`, or: ros2 launch pad_inspection
+# line_controller.launch.py params_file:=FILE map_file:=MAP
+# Written by tools/update_ros_files.py.
+"""
+
+
 def parameter_file() -> str:
     """Content of config/inspection.yaml."""
     kinds = ('inspection_node', 'reject_node')
     return HEADER + '\n'.join(map(parameters.parameter_file_text, kinds))
+
+
+def plc_file() -> str:
+    """Content of config/line_controller.yaml."""
+    return PLC_HEADER + parameters.parameter_file_text('line_controller_node')
 
 
 def docs(text: str) -> str:
@@ -60,7 +75,12 @@ def main() -> int:
     parser.add_argument('--check', action='store_true', help='write nothing')
     check = parser.parse_args().check
     old = 0
-    for path, wanted in ((PARAMETER_FILE, parameter_file()), (DOCS, docs(DOCS.read_text()))):
+    files = {
+        PARAMETER_FILE: parameter_file(),
+        PLC_FILE: plc_file(),
+        DOCS: docs(DOCS.read_text()),
+    }
+    for path, wanted in files.items():
         if path.is_file() and path.read_text() == wanted:
             continue
         old += 1

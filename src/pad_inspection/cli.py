@@ -31,6 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'evaluate-all': ('pad_inspection.offline.evaluate_all', 'compare methods on all classes'),
     'up': ('pad_inspection.ros.up', 'start the ROS 2 node graph from a parameter file'),
     'bag': ('pad_inspection.ros.bag_command', 'record, play and inspect ROS 2 bags'),
+    'log': (
+        'pad_inspection.ros.log_command',
+        'verdicts of a line: table, CSV, pictures of rejects',
+    ),
     'demo': ('pad_inspection.ros.demo', 'the whole inspection over ROS 2 on the demo data'),
     'view': ('pad_inspection.offline.view', "look at a bundle's splats in a browser"),
     'doctor': ('pad_inspection.offline.doctor', 'what is installed and what is missing'),

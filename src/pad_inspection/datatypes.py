@@ -42,6 +42,7 @@ class Reason(IntEnum):
     IMAGE_INVALID = 103
     NOT_LOCALIZED = 104
     VIEW_NOT_COVERED = 105
+    NODE_LOST = 106
     NO_PIECE = 107
     INTERNAL_ERROR = 999
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pad_inspection.config import DecisionConfig
 from pad_inspection.datatypes import Inspection, Reason, Verdict
@@ -148,3 +148,59 @@ def decide_object(
         verdict == Verdict.UNDETERMINED and config.reject_undetermined
     )
     return ObjectVerdict(verdict, reason, score, message, judged, total, reject)
+
+
+def seconds_to_decide(
+    position: float, age: float, *, belt_speed: float, gate_position: float, gate_latency: float
+) -> float:
+    """Time that is left until the signal on a piece must be out, so that the gate acts in time.
+
+    Args:
+        position: of the piece along the belt when it was exposed, m.
+        age: time since it was exposed, s; the longest that is possible is the safe value.
+        belt_speed: highest speed of the belt, m/s, above 0.
+        gate_position: of the gate along the belt, m.
+        gate_latency: from the signal until the gate has moved, s.
+
+    Returns:
+        s; zero or negative: it is too late already.
+    """
+    return (gate_position - position) / belt_speed - gate_latency - age
+
+
+@dataclass
+class StopRule:
+    """Asks for a stop of the line when too many pieces in a row are bad; holds until reset.
+
+    Attributes:
+        max_rejects: rejected pieces in a row, 0 = never.
+        max_undetermined: pieces in a row that could not be judged, 0 = never.
+        cause: why a stop is asked for: '', 'rejects' or 'undetermined'.
+        message: the same for people.
+    """
+
+    max_rejects: int = 0
+    max_undetermined: int = 0
+    cause: str = ''
+    message: str = ''
+    _rejects: int = field(default=0, init=False)
+    _undetermined: int = field(default=0, init=False)
+
+    def update(self, verdict: ObjectVerdict) -> bool:
+        """Take in the next piece; True when this one makes the line stop."""
+        self._rejects = self._rejects + 1 if verdict.reject else 0
+        undetermined = verdict.verdict == Verdict.UNDETERMINED
+        self._undetermined = self._undetermined + 1 if undetermined else 0
+        if self.cause:
+            return False
+        if 0 < self.max_undetermined <= self._undetermined:
+            self.cause = 'undetermined'
+            self.message = f'{self._undetermined} pieces in a row could not be judged'
+        elif 0 < self.max_rejects <= self._rejects:
+            self.cause, self.message = 'rejects', f'{self._rejects} pieces in a row were rejected'
+        return bool(self.cause)
+
+    def reset(self) -> None:
+        """The line may run again; counting starts anew."""
+        self.cause = self.message = ''
+        self._rejects = self._undetermined = 0

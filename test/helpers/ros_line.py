@@ -10,8 +10,9 @@ import rclpy
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point
 from lifecycle_msgs.srv import ChangeState, GetState
-from pad_msgs.msg import ObjectTrigger
+from pad_msgs.msg import InspectionResult, InspectionResultArray, ObjectTrigger
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 
@@ -22,7 +23,7 @@ from pad_inspection.ros import conversions, interfaces
 from pad_inspection.ros.graph import NodeGraph, NodeSpec, free_domain_id, ros_environment
 
 # Generous: other work may run on the machine. Nothing waits as long when it works.
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 SMALL = 'helpers.small_inspector:SmallInspector'
 _domains = itertools.count()
 
@@ -67,11 +68,7 @@ class Line:
 
     def start_inspection(self, node_name='', **parameters):
         """Start inspection_node; wait until it is active (unless autostart is off)."""
-        # best effort may lose what is sent before both ends know each other
-        values = {'reliable_images': True, 'bundle': str(self.bundle), 'inspector': SMALL}
-        values |= parameters
-        if 'bundles' in values:
-            del values['bundle']
+        values = self.inspection_parameters(**parameters)
         self.graph.start(NodeSpec('inspection_node', values, node_name=node_name))
         cameras = values.get('cameras', ['camera'])
         for name in cameras:
@@ -82,6 +79,15 @@ class Line:
             self.wait(lambda: len(models) > before, 'model_info')
             self.wait_connected()
 
+    def inspection_parameters(self, **parameters):
+        """Of a small inspection_node."""
+        # best effort may lose what is sent before both ends know each other
+        values = {'reliable_images': True, 'bundle': str(self.bundle), 'inspector': SMALL}
+        values |= parameters
+        if 'bundles' in values:
+            del values['bundle']
+        return values
+
     def start_reject(self, **parameters):
         triggers = self.publisher(interfaces.OBJECT_TRIGGER)
         self.wait_connected()
@@ -90,6 +96,25 @@ class Line:
         self.listen(interfaces.REJECT_SIGNAL)
         self.wait(lambda: triggers.get_subscription_count() > others, 'reject_node')
         self.wait_connected()
+
+    def start_line_controller(self, **parameters):
+        self.graph.start(NodeSpec('line_controller_node', parameters))
+        stops = self.listen(interfaces.STOP_REQUEST)
+        self.wait(
+            lambda: any(m.source == '/line_controller_node' for m in stops), 'line_controller_node'
+        )
+
+    def kill(self, kind):
+        """End a node as a crash would, by SIGKILL."""
+        process = self.graph._processes.pop(f'/{kind}')
+        process.kill()
+        process.wait()
+
+    def spin(self, seconds):
+        """Let messages come and go for a while, as a line does between two pieces."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=max(0.0, end - time.monotonic()))
 
     # ---- topics
 
@@ -103,16 +128,25 @@ class Line:
                     interfaces.message_class(topic.message),
                     name,
                     self.received[name].append,
-                    interfaces.qos(topic, depth=None if topic.latched else depth),
+                    self._profile(topic, depth),
                 )
             )
         return self.received[name]
+
+    def _profile(self, topic, depth):
+        """QoS of a subscription; of signals also those that are sent before both ends connect."""
+        profile = interfaces.qos(topic, depth=None if topic.latched else depth)
+        if topic is interfaces.REJECT_SIGNAL:
+            profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
+        return profile
 
     def publisher(self, topic, camera='camera'):
         name = topic.of(camera)
         if name not in self._publishers:
             self._publishers[name] = self.node.create_publisher(
-                interfaces.message_class(topic.message), name, interfaces.qos(topic, depth=1000)
+                interfaces.message_class(topic.message),
+                name,
+                interfaces.offered_qos(topic, depth=1000),
             )
         return self._publishers[name]
 
@@ -164,6 +198,24 @@ class Line:
         answer = self.call(GetState, '/inspection_node/get_state', GetState.Request())
         return answer.current_state.label
 
+    def signals(self):
+        """Object id -> its one signal; fails when a piece has two."""
+        found = {}
+        for message in self.received[interfaces.REJECT_SIGNAL.name]:
+            assert message.object_id not in found, f'two signals of {message.object_id}'
+            found[message.object_id] = message
+        return found
+
+    def diagnostics(self, kind):
+        """The last status of a node on /diagnostics; None before the first."""
+        statuses = [
+            status
+            for array in self.listen(interfaces.DIAGNOSTICS)
+            for status in array.status
+            if f'/{kind}:' in status.name
+        ]
+        return statuses[-1] if statuses else None
+
     # ---- messages
 
     def header(self, camera='camera', stamp_ns=None):
@@ -196,6 +248,26 @@ class Line:
         assert len(found()) == 1 and len(found()[0].results) == 1
         return found()[0].results[0]
 
+    def result(self, object_id, stamp_ns, camera, score=1.0, **values):
+        """Send a result as inspection_node would; a score of 2 and more is a reject."""
+        rejected = score >= 2.0
+        header = self.header(camera, stamp_ns)
+        message = InspectionResult(
+            header=header,
+            object_id=object_id,
+            camera_name=camera,
+            inspection_id=f'{object_id} {camera}',
+            verdict=InspectionResult.VERDICT_REJECT if rejected else InspectionResult.VERDICT_PASS,
+            reason=InspectionResult.REASON_ANOMALY if rejected else InspectionResult.REASON_NONE,
+            anomaly_score=score,
+            threshold=2.0,
+            object_threshold=1.0,
+        )
+        for name, value in values.items():
+            setattr(message, name, value)
+        array = InspectionResultArray(header=header, results=[message])
+        self.publisher(interfaces.RESULTS, camera).publish(array)
+
     def trigger(self, object_id, stamp_ns, cameras=(), expected_views=0, x=math.nan, product=''):
         message = ObjectTrigger(
             header=self.header(stamp_ns=stamp_ns),
@@ -206,4 +278,5 @@ class Line:
             object_type=product,
         )
         message.header.frame_id = interfaces.CONVEYOR_FRAME
-        self.publish(interfaces.OBJECT_TRIGGER, message)
+        message.position.x = x
+        self.publisher(interfaces.OBJECT_TRIGGER).publish(message)

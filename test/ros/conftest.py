@@ -24,3 +24,26 @@ def line(tmp_path):
 
     with Line(tmp_path) as made:
         yield made
+
+
+@pytest.fixture(scope='session')
+def _plcs():
+    """Line controllers that run already, by protocol."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        yield stack, {}
+
+
+@pytest.fixture(params=['modbus', 'opcua'])
+def plc(request, _plcs):
+    """A line controller of each protocol, as new."""
+    from helpers.plc_servers import ModbusPlc, OpcUaPlc
+
+    stack, running = _plcs
+    if request.param not in running:
+        made = {'modbus': ModbusPlc, 'opcua': OpcUaPlc}[request.param]()
+        running[request.param] = stack.enter_context(made)
+    else:
+        running[request.param].reset()
+    return running[request.param]

@@ -30,10 +30,18 @@ def test_inspection_launch():
     assert Path(resolved.environment['FASTDDS_DEFAULT_PROFILES_FILE']).is_file()
 
 
+def test_line_controller_launch():
+    resolved = resolve(LAUNCH / 'line_controller.launch.py', SHARE, endpoint='tcp://plc:502')
+    (node,) = resolved.nodes
+    assert 'endpoint:="tcp://plc:502"' in node.arguments
+    assert f'map_file:="{ROOT}/config/plc_modbus.yaml"' in node.arguments
+
+
 def test_demo_launch():
     resolved = resolve(LAUNCH / 'demo.launch.py', SHARE, bundle='b')
-    names = ['inspection_node', 'reject_node', 'replay_node']
-    assert [n.executable for n in resolved.nodes] == names and set(names) <= set(parameters.NODES)
+    kinds = [n.executable for n in resolved.nodes]
+    assert kinds == ['inspection_node', 'reject_node', 'replay_node']
+    assert set(kinds) <= set(parameters.NODES)
     assert 'bundle:="b"' in resolved.nodes[0].arguments
     assert 'class_dir:="demo/data/coupe"' in resolved.nodes[2].arguments
     assert 'bag:=""' in resolved.nodes[2].arguments

@@ -157,3 +157,92 @@ def test_shutdown_rejects_what_is_open():
     tracker.on_trigger('p', 5, [], 0, NOWHERE)
     (decision,) = tracker.on_shutdown()
     assert decision.verdict.reject and len(tracker) == 0
+
+
+GATE = {'belt_speed': 0.5, 'gate_position': 2.0, 'gate_latency': 0.2, 'object_timeout': 60.0}
+
+
+def test_the_signal_is_out_in_time_for_the_gate():
+    tracker, clock = make(**GATE)
+    # at 1 m: 2 s to the gate, 0.2 s for the gate, 0.5 s are gone
+    tracker.on_trigger('p', 5, [], 0, (1.0, 0.0, 0.0), age=0.5)
+    assert tracker.seconds_to_next() == pytest.approx(1.3)
+    clock.now += 1.29
+    assert tracker.on_time() == []
+    clock.now += 0.02
+    (decision,) = tracker.on_time()
+    assert decision.verdict.reject and decision.verdict.reason == Reason.DEADLINE_MISSED
+    assert decision.seconds_late == pytest.approx(0.01) and decision.missing == ('a', 'b')
+
+
+def test_where_nobody_says_where_the_piece_is_the_configured_place_counts():
+    tracker, _ = make(trigger_position=1.5, trigger_delay=0.1, **GATE)
+    tracker.on_trigger('p', 5, [], 0, NOWHERE)
+    assert tracker.seconds_to_next() == pytest.approx(1.0 - 0.2 - 0.1)
+    tracker, _ = make(**GATE)
+    tracker.on_result('p', 5, view('a'), 1.0, age=1.0)
+    assert tracker.seconds_to_next() == pytest.approx(4.0 - 0.2 - 1.0)
+
+
+def test_of_several_exposures_the_first_arrival_at_the_gate_counts():
+    tracker, _ = make(**GATE)
+    tracker.on_trigger('p', 1, ['a'], 2, (1.0, 0.0, 0.0))
+    tracker.on_trigger('p', 2, ['a'], 2, (0.0, 0.0, 0.0))
+    assert tracker.seconds_to_next() == pytest.approx(1.8)
+
+
+def test_a_pass_that_comes_after_the_deadline_is_a_reject():
+    tracker, clock = make(**GATE)
+    tracker.on_trigger('p', 5, ['a'], 0, (1.0, 0.0, 0.0))
+    clock.now += 2
+    (decision,) = tracker.on_result('p', 5, view('a'), 1.0)
+    assert decision.verdict.reject and decision.verdict.reason == Reason.DEADLINE_MISSED
+    # the trigger says that the piece is at the gate already, though all views are there
+    tracker.on_result('q', 6, view('a'), 1.0)
+    (decision,) = tracker.on_trigger('q', 6, ['a'], 0, (2.0, 0.0, 0.0))
+    assert decision.verdict.reject and 'its time is over' in decision.verdict.message
+
+
+def test_a_gate_that_can_never_act_in_time_is_refused():
+    with pytest.raises(ValueError, match='gate_latency 5 s'):
+        make(belt_speed=0.5, gate_position=2.0, gate_latency=5.0)
+
+
+def test_pieces_of_a_dead_inspection_node_are_rejected_after_the_grace():
+    tracker, clock = make(object_timeout=60.0, inspection_grace=1.0)
+    lost = {'b': clock.now - 10}
+    tracker.on_trigger('needs b', 5, ['a', 'b'], 0, NOWHERE)
+    tracker.on_trigger('only a', 6, ['a'], 0, NOWHERE)
+    clock.now += 0.9
+    assert tracker.on_time(lost) == []
+    clock.now += 0.2
+    (decision,) = tracker.on_time(lost)
+    assert decision.object_id == 'needs b' and decision.verdict.reason == Reason.NODE_LOST
+    assert 'no inspection node of b is alive' in decision.verdict.message
+    # the results were there before it died
+    tracker.on_trigger('has b', 7, ['a', 'b'], 0, NOWHERE)
+    tracker.on_result('has b', 7, view('b'), 1.0)
+    clock.now += 5
+    assert tracker.on_time(lost) == []
+
+
+def test_a_new_tracker_goes_on_where_another_ended():
+    kept = {}
+    config = RejectNodeConfig(cameras=('a', 'b'), object_timeout=10.0)
+    clock = Clock()
+    first = ObjectTracker(
+        config, DecisionConfig(), clock, on_change=lambda p: kept.update({p.object_id: p})
+    )
+    for name in ('judged later', 'late'):
+        first.on_trigger(name, 5, [], 0, NOWHERE)
+    clock.now += 5
+    second = ObjectTracker(config, DecisionConfig(), clock)
+    second.restore([*kept.values()], [('done', 3.0)])
+    assert second.is_decided('done') and second.on_result('done', 4, view('a'), 1.0) == []
+    second.on_result('judged later', 5, view('a'), 1.0)
+    (decision,) = second.on_result('judged later', 5, view('b'), 1.0)
+    assert not decision.verdict.reject and decision.restored
+    clock.now += 5
+    (decision,) = second.on_time()
+    assert decision.verdict.reject and decision.verdict.reason == Reason.NODE_LOST
+    assert second.counts['restored'] == 2

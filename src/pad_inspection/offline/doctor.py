@@ -31,6 +31,8 @@ PACKAGES: dict[str, tuple[str, bool, str]] = {
     'PyPatchMatch': ('inpainter patchmatch', True, 'make setup'),
     'efficientnet-lite-pytorch': ('comparison backbone', True, 'make setup'),
     'rosbags': ('bags without a ROS installation', False, 'make setup'),
+    'pymodbus': ('line controller by Modbus TCP', False, 'make setup'),
+    'asyncua': ('line controller by OPC UA', False, 'make setup'),
     'gsplat': ('splats on CUDA', False, 'pip install -r requirements/cuda.txt'),
     'hloc': ('optional localisation peer', False, 'install hloc from its repository'),
 }

@@ -152,7 +152,11 @@ def run_demo_graph(
     }
     specs = [
         NodeSpec('inspection_node', judging),
-        NodeSpec('reject_node', {'cameras': source.cameras, 'object_timeout': _PIECE_S}),
+        NodeSpec(
+            'reject_node',
+            # signs of life come late where an inspection takes all processors
+            {'cameras': source.cameras, 'object_timeout': _PIECE_S, 'inspection_grace': 30.0},
+        ),
     ]
     begin = time.monotonic()
     graph = NodeGraph(specs, log_dir=log_dir, domain_id=domain_id)

@@ -41,7 +41,7 @@ class NodeSpec:
     """One node to start.
 
     Attributes:
-        kind: 'inspection_node', 'reject_node' or 'replay_node'.
+        kind: one of parameters.NODES.
         parameters: by dotted name.
         namespace: '' or '/line_1'.
         node_name: where several of a kind share a namespace, e.g. 'inspection_node_2'.

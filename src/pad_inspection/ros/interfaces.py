@@ -38,6 +38,9 @@ class Topic:
         reliable: what a publisher of ours offers.
         latched: late subscribers get the last message (transient local).
         doc: what it carries.
+        history: our publishers offer the last messages to late subscribers that ask for them;
+            by default subscribers do not.
+        lease: our publishers are known to be dead after this without a sign of life, s.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Topic:
     doc: str
     reliable: bool = True
     latched: bool = False
+    history: bool = False
+    lease: float = 0.0
 
     def of(self, camera: str) -> str:
         """Name of this topic for one camera."""
@@ -84,6 +89,7 @@ OBJECT_TRIGGER = Topic(
     'PLC adapter, replay_node',
     100,
     'which piece the cameras expose now, and how many images it will have',
+    history=True,
 )
 RESULTS = Topic(
     '{camera}/inspection_results',
@@ -91,6 +97,8 @@ RESULTS = Topic(
     'inspection_node',
     100,
     'exactly one message for each image that arrived, judged or not',
+    history=True,
+    lease=2.0,
 )
 ANOMALY_MAP = Topic(
     '{camera}/anomaly_map',
@@ -163,6 +171,16 @@ REJECT_SIGNAL = Topic(
     'reject_node',
     100,
     'exactly one for each piece, pass or reject; lifespan `signal_lifespan`',
+    history=True,
+    lease=2.0,
+)
+STOP_REQUEST = Topic(
+    'stop_request',
+    'pad_msgs/msg/StopRequest',
+    'reject_node, line_controller_node',
+    10,
+    'whether this source asks for a stop of the line',
+    latched=True,
 )
 REPLAY_STATUS = Topic(
     'replay_status',
@@ -175,7 +193,7 @@ REPLAY_STATUS = Topic(
 DIAGNOSTICS = Topic(
     '/diagnostics',
     'diagnostic_msgs/msg/DiagnosticArray',
-    'inspection_node, reject_node',
+    'inspection_node, reject_node, line_controller_node',
     10,
     'state, counters, latency',
 )
@@ -203,11 +221,13 @@ TOPICS = (
     MARKERS,
     MODEL_INFO,
     REJECT_SIGNAL,
+    STOP_REQUEST,
     REPLAY_STATUS,
     DIAGNOSTICS,
     TF,
 )
 RELOAD_MODEL_SERVICE = '~/reload_model'
+RESET_STOP_SERVICE = '~/reset_stop'
 
 
 def optical_frame(camera: str) -> str:
@@ -243,6 +263,29 @@ def qos(topic: Topic, *, depth: int | None = None, reliable: bool | None = None)
             DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
         ),
     )
+
+
+def offered_qos(topic: Topic, *, depth: int | None = None):
+    """QoS profile of our publishers of a topic: with history and a sign of life.
+
+    Args:
+        topic: one of the table.
+        depth: other history.
+
+    Returns:
+        rclpy.qos.QoSProfile.
+    """
+    from rclpy.duration import Duration
+    from rclpy.qos import DurabilityPolicy, LivelinessPolicy
+
+    profile = qos(topic, depth=depth)
+    if topic.history:
+        profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
+    if topic.lease > 0:
+        # automatic: the middleware's threads speak, so a busy interpreter is not a dead one
+        profile.liveliness = LivelinessPolicy.AUTOMATIC
+        profile.liveliness_lease_duration = Duration(seconds=topic.lease)
+    return profile
 
 
 def num_publishers(node, subscription) -> int:
@@ -292,6 +335,8 @@ def topics_table() -> str:
     for topic in TOPICS:
         kind = 'reliable' if topic.reliable else 'best effort'
         kind += f', {topic.depth}' + (', latched' if topic.latched else '')
+        kind += ', history' if topic.history else ''
+        kind += f', lease {topic.lease:g} s' if topic.lease else ''
         name = topic.name.replace('{camera}', '<camera>')
         lines.append(f'| `{name}` | {topic.message} | {topic.publisher} | {kind} | {topic.doc} |')
     return '\n'.join(lines)

@@ -169,7 +169,7 @@ class RejectNodeConfig(CheckedOptions):
     )
     object_timeout: float = option(
         5.0,
-        'from the first sign of a piece to its signal; views that are missing then reject it',
+        'from the exposure of a piece to its signal; views that are missing then reject it',
         unit='s',
         low=0.01,
         high=3600.0,
@@ -180,6 +180,72 @@ class RejectNodeConfig(CheckedOptions):
         unit='s',
         low=0.0,
         high=3600.0,
+    )
+    belt_speed: float = option(
+        0.0,
+        'highest speed of the belt; with it each signal is sent in time for the gate; 0: only '
+        'object_timeout holds',
+        unit='m/s',
+        low=0.0,
+        high=100.0,
+    )
+    gate_position: float = option(
+        1.0, 'x of the gate in the conveyor frame', unit='m', low=-1000.0, high=1000.0
+    )
+    trigger_position: float = option(
+        0.0,
+        'x of a piece at its exposure, where no trigger says it',
+        unit='m',
+        low=-1000.0,
+        high=1000.0,
+    )
+    gate_latency: float = option(
+        0.1,
+        'from the signal until the gate has moved: transport, scan of the controller, actuator',
+        unit='s',
+        low=0.0,
+        high=60.0,
+    )
+    trigger_delay: float = option(
+        0.0,
+        'longest time from an exposure until its trigger arrives here',
+        unit='s',
+        low=0.0,
+        high=60.0,
+    )
+    synchronized_stamps: bool = option(
+        False,
+        'triggers are stamped by a clock that is synchronised with this computer: the age of a '
+        'trigger counts, at least trigger_delay',
+    )
+    inspection_grace: float = option(
+        1.0,
+        'open pieces are rejected when no inspection node of a missing view is alive for so long',
+        unit='s',
+        low=0.05,
+        high=3600.0,
+    )
+    stop_after_rejects: int = option(
+        0, 'rejected pieces in a row that ask for a stop of the line; 0: never', low=0, high=10000
+    )
+    stop_after_undetermined: int = option(
+        0,
+        'pieces in a row that could not be judged and ask for a stop of the line; 0: never',
+        low=0,
+        high=10000,
+    )
+    log_dir: str = option(
+        '',
+        'folder of the verdict log, which also carries open pieces over a restart; empty: none',
+    )
+    log_max_verdicts: int = option(
+        100000, 'older verdicts are deleted from the log', low=1000, high=100000000
+    )
+    log_max_pictures: int = option(
+        1000, 'pictures of rejects that are kept; 0: none are made', low=0, high=1000000
+    )
+    log_picture_px: int = option(
+        480, 'longer side of a picture of a reject', unit='px', low=64, high=4096
     )
     forget_after: float = option(
         600.0,
@@ -238,3 +304,42 @@ class ViewerNodeConfig(CheckedOptions):
     )
     port: int = option(8080, 'port of the web page; 0: a free one', low=0, high=65535)
     num_pieces: int = option(20, 'pieces that are listed', low=1, high=1000)
+
+
+@dataclass(frozen=True)
+class LineControllerNodeConfig(CheckedOptions):
+    """How line_controller_node talks to the line controller (PLC)."""
+
+    map_file: str = option(
+        '', 'YAML file with protocol, endpoint and variables of the line controller'
+    )
+    endpoint: str = option('', 'address of the line controller; empty: that of map_file')
+    request_timeout: float = option(
+        0.5, 'the line controller must answer a request within', unit='s', low=0.01, high=60.0
+    )
+    poll_period: float = option(
+        0.02, 'time between looks for the acknowledge', unit='s', low=0.001, high=10.0
+    )
+    heartbeat_period: float = option(0.2, 'time between beats', unit='s', low=0.01, high=60.0)
+    retry_period: float = option(
+        0.5, 'time between attempts to connect', unit='s', low=0.01, high=600.0
+    )
+    fault_timeout: float = option(
+        2.0,
+        'no answer, no acknowledge or no beat of the line controller for so long is a fault: the '
+        'line is asked to stop',
+        unit='s',
+        low=0.05,
+        high=3600.0,
+    )
+    verdict_lifetime: float = option(
+        5.0,
+        'a pass that could not be handed over within this is handed over as a reject: the gate '
+        'has acted without it',
+        unit='s',
+        low=0.05,
+        high=3600.0,
+    )
+    diagnostics_period: float = option(
+        1.0, 'time between messages on /diagnostics', unit='s', low=0.05, high=3600.0
+    )

@@ -28,6 +28,7 @@ from pad_inspection.config import (
 from pad_inspection.ros.belt_layout import BeltOptions
 from pad_inspection.ros.node_configs import (
     InspectionNodeConfig,
+    LineControllerNodeConfig,
     RejectNodeConfig,
     ReplayNodeConfig,
     ViewerNodeConfig,
@@ -37,6 +38,7 @@ from pad_inspection.ros.node_configs import (
 NODES: dict[str, tuple[type, tuple[tuple[type, str], ...]]] = {
     'inspection_node': (InspectionNodeConfig, ((InspectionConfig, ''),)),
     'reject_node': (RejectNodeConfig, ((DecisionConfig, 'decision.'),)),
+    'line_controller_node': (LineControllerNodeConfig, ()),
     'replay_node': (ReplayNodeConfig, ()),
     'viewer_node': (ViewerNodeConfig, ()),
 }
@@ -46,7 +48,7 @@ def node_options(kind: str) -> list[tuple[str, Any, dict]]:
     """(name, default, metadata) of every parameter of a node.
 
     Args:
-        kind: 'inspection_node', 'reject_node' or 'replay_node'.
+        kind: one of NODES.
     """
     own, shared = NODES[kind]
     rows = flatten(own())

@@ -36,7 +36,7 @@ class ResultPublisher:
                 self._publishers[camera, topic.name] = node.create_lifecycle_publisher(
                     interfaces.message_class(topic.message),
                     topic.of(camera),
-                    interfaces.qos(topic),
+                    interfaces.offered_qos(topic),
                 )
         self._tf = self._tf_publisher() if config.publish_tf else None
 

@@ -34,6 +34,16 @@ def _orphaned() -> bool:
     return bool(parent) and os.getppid() != int(parent)
 
 
+def _keep_awake(executor, stop: threading.Event) -> None:
+    """Wake the executor now and then.
+
+    The middleware waits by the system's clock. When that is set back by an hour, a wait of a
+    fraction of a second takes an hour, and with it timers and deadlines.
+    """
+    while not stop.wait(_POLL_S):
+        executor.wake()
+
+
 def run(make_node: Callable, args: list[str] | None = None, *, threads: int = 2) -> int:
     """Start rclpy, spin the node, clean up.
 
@@ -59,6 +69,7 @@ def run(make_node: Callable, args: list[str] | None = None, *, threads: int = 2)
     executor = (
         SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
     )
+    waker = threading.Thread(target=_keep_awake, args=(executor, stop), daemon=True)
     node, code = None, 0
     try:
         try:
@@ -69,6 +80,7 @@ def run(make_node: Callable, args: list[str] | None = None, *, threads: int = 2)
             name = 'node' if node is None else node.get_name()
             print(f'{name}: {error}', file=sys.stderr, flush=True)
             return getattr(error, 'exit_code', 2)
+        waker.start()
         while not stop.is_set() and rclpy.ok() and not _orphaned():
             executor.spin_once(timeout_sec=_POLL_S)
             finished = getattr(node, 'finished', None)
@@ -76,6 +88,9 @@ def run(make_node: Callable, args: list[str] | None = None, *, threads: int = 2)
                 code = finished
                 break
     finally:
+        stop.set()
+        if waker.is_alive():
+            waker.join()
         if node is not None:
             getattr(node, 'close', lambda: None)()
         executor.shutdown(timeout_sec=2.0)

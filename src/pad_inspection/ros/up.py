@@ -1,8 +1,8 @@
 """Start the ROS 2 nodes of a parameter file and watch them, without ros2launch.
 
 The file is a ROS parameter file as `ros2 launch` takes it; each of its sections (inspection_node,
-reject_node, replay_node, with or without a namespace) is a node that is started in a process of
-its own. Their output is shown; a node that dies ends the others.
+reject_node, line_controller_node, replay_node, with or without a namespace) is a node that is
+started in a process of its own. Their output is shown; a node that dies ends the others.
 
 Examples:
   pad up --config config/inspection.yaml

@@ -1,0 +1,1 @@
+"""Talking to line controllers (PLCs): variable map, protocols, handover. Knows nothing of ROS."""

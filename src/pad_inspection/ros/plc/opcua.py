@@ -1,0 +1,116 @@
+"""OPC UA by asyncua: all variables of one call in one request."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from asyncua import ua
+from asyncua.sync import Client, ThreadLoop, ThreadLoopNotRunning
+
+from pad_inspection.ros.plc.link import PlcError, Value
+from pad_inspection.ros.plc.variable_map import VariableMap
+
+_TYPES = {
+    'bool': (ua.VariantType.Boolean, bool),
+    'uint16': (ua.VariantType.UInt16, int),
+    'uint32': (ua.VariantType.UInt32, int),
+    'float32': (ua.VariantType.Float, float),
+    'string': (ua.VariantType.String, str),
+}
+_ERRORS = (
+    OSError,
+    TimeoutError,
+    concurrent.futures.TimeoutError,
+    concurrent.futures.CancelledError,
+    ua.UaError,
+    ThreadLoopNotRunning,
+)
+# Connecting takes several requests.
+_CONNECT_REQUESTS = 8
+
+
+class OpcUaLink:
+    """See link.PlcLink."""
+
+    def __init__(self, variable_map: VariableMap, timeout: float):
+        """Prepare; see link.make_link."""
+        self._map, self._timeout = variable_map, timeout
+        self._loop: ThreadLoop | None = None
+        self._client: Client | None = None
+        self._nodes: dict[str, Any] = {}
+        # of one request, or a wrong node id: both are mended in the file
+        for variable in variable_map.variables.values():
+            try:
+                ua.NodeId.from_string(variable.node)
+            except ua.UaError as error:
+                raise ValueError(f'{variable.name}: node {variable.node!r}: {error}') from error
+
+    def connect(self) -> None:
+        """See PlcLink."""
+        self.close()
+        self._loop = ThreadLoop(timeout=_CONNECT_REQUESTS * self._timeout)
+        self._loop.daemon = True
+        self._loop.start()
+        self._client = Client(self._map.endpoint, timeout=self._timeout, tloop=self._loop)
+        self._ask('connecting', self._connect)
+        self._loop.timeout = 2 * self._timeout
+        variables = self._map.variables
+        self._nodes = {name: self._client.get_node(v.node) for name, v in variables.items()}
+        # a wrong node id is told now and by name
+        for name in variables:
+            self.read([name])
+
+    def _connect(self) -> None:
+        """Log in."""
+        if self._map.security:
+            self._client.set_security_string(self._map.security)
+        if self._map.user:
+            self._client.set_user(self._map.user)
+        if self._map.password_file:
+            self._client.set_password(Path(self._map.password_file).read_text().strip())
+        self._client.connect()
+
+    def write(self, values: Mapping[str, Value]) -> None:
+        """See PlcLink."""
+        nodes = [self._nodes[name] for name in values]
+        variants = []
+        for name, value in values.items():
+            kind, convert = _TYPES[self._map.variables[name].kind]
+            # without a time stamp: many controllers refuse to have theirs written
+            variants.append(ua.DataValue(ua.Variant(convert(value), kind)))
+        text = f'writing {", ".join(values)}'
+        self._ask(text, lambda: self._client.write_values(nodes, variants))
+
+    def read(self, names: Sequence[str]) -> dict[str, Value]:
+        """See PlcLink."""
+        nodes = [self._nodes[name] for name in names]
+        answers = self._ask(f'reading {", ".join(names)}', lambda: self._client.read_values(nodes))
+        for name, answer in zip(names, answers, strict=True):
+            if answer is None:
+                place = self._map.variables[name].node
+                raise PlcError(f'{self._map.endpoint}: {name} ({place}) has no value')
+        return dict(zip(names, answers, strict=True))
+
+    def close(self) -> None:
+        """See PlcLink."""
+        if self._loop is None:
+            return
+        with contextlib.suppress(*_ERRORS):
+            self._loop.timeout = self._timeout
+            self._client.disconnect()
+        self._loop.stop()
+        self._loop = self._client = None
+
+    def _ask(self, text: str, request: Callable[[], Any]) -> Any:
+        """Answer of the controller; PlcError when there is none or it refuses."""
+        if self._client is None:
+            raise PlcError(f'{self._map.endpoint}: {text}: not connected')
+        try:
+            return request()
+        except _ERRORS as error:
+            detail = str(error) or type(error).__name__
+            raise PlcError(f'{self._map.endpoint}: {text}: {detail}') from error
