@@ -27,6 +27,13 @@ _POLL_S = 0.05
 _FLUSH_S = 3.0
 
 
+def _profile(name: str, kind: str):
+    """QoS of a played topic; a reject_node that was restarted gets the triggers that it missed."""
+    if name.endswith(interfaces.OBJECT_TRIGGER.name):
+        return interfaces.offered_qos(interfaces.OBJECT_TRIGGER)
+    return interfaces.qos(interfaces.Topic(name, kind, '', 100, ''))
+
+
 class ReplayNode(Node):
     """See the module's text."""
 
@@ -66,11 +73,7 @@ class ReplayNode(Node):
     def _make_topics(self) -> None:
         """Publishers of the source's topics and of the status; subscriptions to the results."""
         self._publishers_by_topic = {
-            name: self.create_publisher(
-                interfaces.message_class(kind),
-                name,
-                interfaces.qos(interfaces.Topic(name, kind, '', 100, '')),
-            )
+            name: self.create_publisher(interfaces.message_class(kind), name, _profile(name, kind))
             for name, kind in self._source.topics.items()
         }
         self._status = self.create_publisher(
