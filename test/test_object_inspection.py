@@ -38,10 +38,10 @@ class DamagedInspector(Inspector):
             return dataclasses.replace(seen, pose=wrong)
         return super().observe(frame, cam_from_object)
 
-    def _hypotheses(self, query, probability, camera):
-        return super()._hypotheses(
-            query, probability if self._mask is None else self._mask, camera
-        )
+    def localize(self, query, probability, camera):
+        """As Inspector.localize."""
+        mask = probability if self._mask is None else self._mask
+        return super().localize(query, mask, camera)
 
 
 @pytest.fixture

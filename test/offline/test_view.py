@@ -29,7 +29,7 @@ def test_the_page_holds_everything():
 @pytest.mark.skipif(not chromium.PROGRAM, reason='needs Chromium')
 def test_a_browser_shows_the_object(tmp_path):
     page = tmp_path / 'page.html'
-    assert view.run(argparse.Namespace(bundle=BUNDLE, out=page)) == 0
+    assert view.run(argparse.Namespace(bundle=BUNDLE, out=page, live=False)) == 0
     picture = chromium.screenshot(page, ' - ready').astype(int)
     object_pixels = (picture.max(axis=2) < 240) | (np.ptp(picture, axis=2) > 40)
     # a red car in the middle of a white page
