@@ -24,8 +24,15 @@ def small_bundle(demo_dir, tmp_path_factory):
     config = from_dict(
         BuildConfig,
         {
-            'fit': {'iterations': 500, 'holdout_every': 16},
+            'fit': {
+                'iterations': 300,
+                'holdout_every': 16,
+                'max_gaussians': 8000,
+                'sh_degree': 1,
+            },
             'calibration': {'backgrounds_per_view': 1},
+            # one pass of the segmentation instead of two
+            'inspection': {'segmentation': {'input_px': 768, 'second_input_px': 0}},
         },
     )
     return build_bundle(demo_dir, tmp_path_factory.mktemp('bundle') / 'coupe', config)
