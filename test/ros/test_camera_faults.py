@@ -177,7 +177,7 @@ def test_ten_times_more_images_than_can_be_inspected(line):
     write_bundle(line.bundle, delay_s=0.2)
     # nothing may be lost on the way: the node is what is tested
     line.start_inspection(cameras=['left'], trigger_timeout=30.0, image_buffer=1000)
-    line.start_reject(cameras=['left'], object_timeout=60.0)
+    line.start_reject(cameras=['left'], object_timeout=600.0)
     begin, headers = time.monotonic(), {}
     for index in range(100):
         due = begin + index * 0.02
