@@ -3,6 +3,7 @@
 import signal
 
 import numpy as np
+import pytest
 from pad_msgs.msg import InspectionResult, StopRequest
 from std_srvs.srv import Trigger
 
@@ -136,6 +137,7 @@ def test_rejects_in_a_row_ask_for_a_stop_that_outlives_the_node(line, tmp_path):
     line.wait(lambda: not stops[-1].stop, 'end of the stop')
 
 
+@pytest.mark.unsteady
 def test_pictures_of_rejects_are_in_the_log(line, tmp_path):
     folder = tmp_path / 'log'
     line.start_reject(cameras=['camera'], object_timeout=60.0, log_dir=str(folder))

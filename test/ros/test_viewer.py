@@ -86,6 +86,7 @@ def test_a_taken_port_is_told():
             ViewerServer(ViewerState(['a']), '127.0.0.1', taken.getsockname()[1])
 
 
+@pytest.mark.unsteady
 def test_it_shows_a_line(line):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
