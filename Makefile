@@ -26,8 +26,8 @@ demo-data: setup blender  ## render the demo data set again (needs Blender, see 
 demo-bundle: setup  ## build the committed demo bundle again
 	@$(BIN)/pad build demo/data/coupe --out demo/bundle/coupe
 
-test: setup lint  ## all tests but the unsteady ones (see pyproject.toml); what fails over DDS is tried once more
-	@$(BIN)/python -m pytest -q --reruns 1 -m "not unsteady" test
+test: setup lint  ## all tests; what fails is tried once more and told (R)
+	@$(BIN)/python -m pytest -q --reruns 1 test
 
 test-fast: setup  ## tests without ROS and without slow ones
 	@$(BIN)/python -m pytest -q -m "not ros and not slow" test

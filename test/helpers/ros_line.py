@@ -61,8 +61,9 @@ class Line:
         rclpy.try_shutdown()
         os.environ.clear()
         os.environ.update(self._environment)
-        killed = {name: code for name, code in codes.items() if code == -9}
-        assert not killed or getattr(self, 'may_be_killed', False), f'had to kill {killed}'
+        killed = [name for name, code in codes.items() if code == -9]
+        logs = '\n'.join((self.path / 'log' / f'{name[1:]}.log').read_text() for name in killed)
+        assert not killed or getattr(self, 'may_be_killed', False), f'had to kill {killed}; {logs}'
 
     # ---- nodes
 
@@ -96,6 +97,19 @@ class Line:
         self.listen(interfaces.REJECT_SIGNAL)
         self.wait(lambda: triggers.get_subscription_count() > others, 'reject_node')
         self.wait_connected()
+
+    def wait_served(self):
+        """Wait until reject_node hears an inspection node of each camera.
+
+        The ends of two other processes find each other when they like; what is sent before is lost.
+        """
+
+        def hears_all():
+            found = self.diagnostics('reject_node')
+            values = {} if found is None else {v.key: v.value for v in found.values}
+            return values.get('without inspection node') == ''
+
+        self.wait(hears_all, 'inspection nodes in the diagnostics of reject_node')
 
     def start_line_controller(self, **parameters):
         self.graph.start(NodeSpec('line_controller_node', parameters))

@@ -217,11 +217,11 @@ def test_cameras_of_all_kinds_on_one_node(line):
         assert (result.verdict, result.object_id) == (PASS, 'p'), (name, result.message)
 
 
-@pytest.mark.unsteady
 def test_two_nodes_share_the_cameras_of_one_piece(line):
     line.start_inspection(cameras=['left'], trigger_timeout=30.0)
     line.start_inspection(node_name='inspection_node_2', cameras=['right'], trigger_timeout=30.0)
-    line.start_reject(cameras=['left', 'right'], object_timeout=60.0)
+    line.start_reject(cameras=['left', 'right'], object_timeout=60.0, diagnostics_period=0.1)
+    line.wait_served()
     line.trigger('p', START_NS, ['left', 'right'])
     for name in ('left', 'right'):
         shoot(line, name, 0.0)

@@ -367,7 +367,6 @@ def test_line_controller_goes_down_and_comes_back(line, plc, tmp_path):
     assert passed <= names_of(line, ['left']) and passed
 
 
-@pytest.mark.unsteady
 def test_stop_of_the_line_reaches_the_controller_and_is_reset_there(line, plc, tmp_path):
     line.publisher(interfaces.RESULTS, 'left')
     line.start_reject(cameras=['left'], stop_after_rejects=2)

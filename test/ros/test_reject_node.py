@@ -137,13 +137,14 @@ def test_rejects_in_a_row_ask_for_a_stop_that_outlives_the_node(line, tmp_path):
     line.wait(lambda: not stops[-1].stop, 'end of the stop')
 
 
-@pytest.mark.unsteady
 def test_pictures_of_rejects_are_in_the_log(line, tmp_path):
     folder = tmp_path / 'log'
-    line.start_reject(cameras=['camera'], object_timeout=60.0, log_dir=str(folder))
+    options = {'log_dir': str(folder), 'diagnostics_period': 0.1}
+    line.start_reject(cameras=['camera'], object_timeout=60.0, **options)
     line.start_inspection(trigger_timeout=10.0)
     publisher = line.listen(interfaces.OVERLAY)
     line.wait_connected()
+    line.wait_served()
     for name, defect in (('good', False), ('bad', True)):
         picture = line.image(defect)
         line.trigger(name, conversions.stamp_to_ns(picture.header.stamp))

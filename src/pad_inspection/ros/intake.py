@@ -15,7 +15,6 @@ from typing import Any
 
 from geometry_msgs.msg import Point
 from pad_msgs.msg import ObjectTrigger
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import Header, String
@@ -26,6 +25,7 @@ from pad_inspection.ros import conversions, interfaces
 from pad_inspection.ros.association import NO_PIECE, TriggerAssociation
 from pad_inspection.ros.belt import BeltAssociation
 from pad_inspection.ros.belt_layout import BeltLayout, read_layout
+from pad_inspection.ros.executor import QuickCallbackGroup
 from pad_inspection.ros.frame_queue import FrameQueue, QueuedFrame
 from pad_inspection.ros.monitor import Monitor
 from pad_inspection.ros.node_configs import InspectionNodeConfig
@@ -97,7 +97,7 @@ class Intake:
             exact_info=config.camera_info_sync == 'exact',
             info_timeout=config.camera_info_timeout,
         )
-        self._group = MutuallyExclusiveCallbackGroup()
+        self._group = QuickCallbackGroup()
         self._subscriptions: list = []
         for camera, name in config.topic_names().items():
             kind = CompressedImage if name.endswith('/compressed') else Image

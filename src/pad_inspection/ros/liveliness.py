@@ -50,6 +50,7 @@ class LivelinessWatch:
                 use_default_callbacks=False,
             ),
             raw=True,
+            callback_group=subscription.callback_group,
         )
 
     def _on_change(self, event) -> None:

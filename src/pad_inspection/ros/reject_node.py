@@ -28,6 +28,7 @@ from std_srvs.srv import Trigger
 from pad_inspection.decision import StopRule
 from pad_inspection.ros import conversions, interfaces, parameters
 from pad_inspection.ros.diagnostics import status
+from pad_inspection.ros.executor import QuickCallbackGroup
 from pad_inspection.ros.liveliness import LivelinessWatch
 from pad_inspection.ros.object_tracker import Decision, ObjectTracker, Piece
 from pad_inspection.ros.reject_pictures import RejectPictures
@@ -72,6 +73,7 @@ class RejectNode(Node):
         self._sequence = self._sequence or int(time.time())
         # a jump of the system's clock must not hold up deadlines
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._quick = QuickCallbackGroup()
         self._make_publishers()
         self._results = {camera: self._subscribe(camera) for camera in config.cameras}
         self._subscribe(None)
@@ -81,9 +83,14 @@ class RejectNode(Node):
         }
         self._pictures: RejectPictures | None = None
         self._history: list = []
-        self._timer = self.create_timer(_LATEST_S, self._on_time, clock=self._steady)
-        self.create_timer(config.diagnostics_period, self._on_diagnostics, clock=self._steady)
-        self.create_service(Trigger, interfaces.RESET_STOP_SERVICE, self._on_reset_stop)
+        self._timer = self._create_timer(_LATEST_S, self._on_time)
+        self._create_timer(config.diagnostics_period, self._on_diagnostics)
+        self.create_service(
+            Trigger,
+            interfaces.RESET_STOP_SERVICE,
+            self._on_reset_stop,
+            callback_group=self._quick,
+        )
         if self._log is not None:
             self._take_over(self._log)
         self._publish_stop()
@@ -138,8 +145,16 @@ class RejectNode(Node):
             profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
             callback = self._on_past_trigger if camera is None else self._on_past_results
         return self.create_subscription(
-            interfaces.message_class(topic.message), topic.of(camera or ''), callback, profile
+            interfaces.message_class(topic.message),
+            topic.of(camera or ''),
+            callback,
+            profile,
+            callback_group=self._quick,
         )
+
+    def _create_timer(self, period: float, callback: Callable[[], None]):
+        """Timer of the steady clock, period in s."""
+        return self.create_timer(period, callback, callback_group=self._quick, clock=self._steady)
 
     def _take_over(self, log: VerdictLog) -> None:
         """Go on where the last process ended."""
@@ -155,9 +170,7 @@ class RejectNode(Node):
             self._history = [
                 self._subscribe(camera, history=True) for camera in (None, *config.cameras)
             ]
-            self._history_timer = self.create_timer(
-                _HISTORY_S, self._end_history, clock=self._steady
-            )
+            self._history_timer = self._create_timer(_HISTORY_S, self._end_history)
         # no signal waits for the disk
         self.create_timer(
             _MAINTENANCE_S,

@@ -7,6 +7,7 @@ which would close the middleware first, are not installed.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -18,6 +19,8 @@ PARENT_VARIABLE = 'PAD_PARENT_PID'
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # How often a signal is looked for while nothing arrives, s.
 _POLL_S = 0.2
+# The middleware may take this long to shut down when all is said and done, s.
+_SHUTDOWN_S = 15.0
 
 
 class NodeFailedError(RuntimeError):
@@ -58,18 +61,22 @@ def run(make_node: Callable, args: list[str] | None = None, *, threads: int = 2)
         Exit code: 0 after a signal, 1 or 2 after a failure that was told on stderr.
     """
     import rclpy
-    from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+    from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
+
+    from pad_inspection.ros.executor import LineExecutor
 
     stop = threading.Event()
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
+    # where each thread stands, on stderr: for a node that does not answer
+    faulthandler.register(signal.SIGUSR1)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    executor = (
-        SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
-    )
-    waker = threading.Thread(target=_keep_awake, args=(executor, stop), daemon=True)
+    executor = SingleThreadedExecutor() if threads == 1 else LineExecutor(threads)
+    # goes on when a signal has come: the executor may begin a wait at that very moment
+    spun = threading.Event()
+    waker = threading.Thread(target=_keep_awake, args=(executor, spun), daemon=True)
     node, code = None, 0
     try:
         try:
@@ -88,11 +95,13 @@ def run(make_node: Callable, args: list[str] | None = None, *, threads: int = 2)
                 code = finished
                 break
     finally:
-        stop.set()
+        spun.set()
         if waker.is_alive():
             waker.join()
         if node is not None:
             getattr(node, 'close', lambda: None)()
+        # nothing is lost any more: a middleware that hangs must not keep the next node waiting
+        faulthandler.dump_traceback_later(_SHUTDOWN_S, exit=True)
         executor.shutdown(timeout_sec=2.0)
         if node is not None:
             node.destroy_node()
