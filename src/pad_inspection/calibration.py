@@ -29,6 +29,8 @@ class Calibration:
         min_inliers, min_silhouette_iou, min_agreement: poses below any of them are rejected.
         sure_agreement: least agreement of the normal views; a pose that reaches it stands even
             where the segmentation disagrees, for that fails more often than the render.
+        min_sharpness: less sharp pictures (see RefinedPose) are rejected: blur hides defects
+            before it hides the pose. Bundles that were built without it use the default.
         num_normals: normal views that were scored.
         false_reject_bound: with 95% confidence at most this share of normal views is rejected.
         wanted_false_reject_rate: what was asked for.
@@ -47,6 +49,7 @@ class Calibration:
     min_silhouette_iou: float = 0.0
     min_agreement: float = -1.0
     sure_agreement: float = 1.0
+    min_sharpness: float = 0.6
     num_normals: int = 0
     false_reject_bound: float = 1.0
     wanted_false_reject_rate: float = 0.05
@@ -77,7 +80,7 @@ class Calibration:
             calibration = cls(**values)
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(f'{path} is not a calibration: {error}') from error
-        for name in ('image_threshold', 'pixel_threshold', 'object_threshold'):
+        for name in ('image_threshold', 'pixel_threshold', 'object_threshold', 'min_sharpness'):
             value = getattr(calibration, name)
             if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
                 raise ValueError(f'{path}: {name} is {value!r}, wanted a number above 0')

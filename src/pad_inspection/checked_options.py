@@ -7,11 +7,39 @@ from dataclasses import field
 from typing import get_type_hints
 
 
-def option(default, doc: str, *, unit: str = '', low=None, high=None, choices=None):
-    """One tunable value: its default, what it does, its unit and what it may be."""
+def option(
+    default,
+    doc: str,
+    *,
+    unit: str = '',
+    low=None,
+    high=None,
+    choices=None,
+    as_before: bool = False,
+):
+    """One tunable value: its default, what it does, its unit and what it may be.
+
+    Args:
+        default: its value when nothing else is said.
+        doc: what it does, for people.
+        unit: of a number.
+        low: least value of a number.
+        high: largest value of a number.
+        choices: all values that it may have.
+        as_before: the default does what was done before the option existed, so that a model bundle
+            without it takes the default; else such a bundle is refused (see bundle_config). The
+            default of such an option must never change.
+    """
     return field(
         default=default,
-        metadata={'doc': doc, 'unit': unit, 'low': low, 'high': high, 'choices': choices},
+        metadata={
+            'doc': doc,
+            'unit': unit,
+            'low': low,
+            'high': high,
+            'choices': choices,
+            'as_before': as_before,
+        },
     )
 
 

@@ -63,14 +63,30 @@ class LocalizationConfig(CheckedOptions):
     features: str = option(
         'xfeat',
         'local features: xfeat (fast), aliked (accurate), sift (classical), superpoint (from '
-        'features_weights, with mutual_nn)',
+        'features_weights)',
         choices=('xfeat', 'aliked', 'sift', 'superpoint'),
     )
     features_weights: str = option('', 'weights file of superpoint')
     matcher: str = option(
         'mutual_nn',
-        'mutual_nn, or lightglue (LightGlue for aliked, LighterGlue for xfeat)',
+        'mutual_nn, or lightglue (LightGlue for aliked and superpoint, LighterGlue for xfeat)',
         choices=('mutual_nn', 'lightglue'),
+    )
+    matcher_weights: str = option(
+        '',
+        'weights file of lightglue; empty = the installed one (aliked, xfeat); superpoint needs '
+        'superpoint_lightglue.pth',
+        as_before=True,
+    )
+    retrieval: str = option(
+        'votes',
+        'which reference views look like the query: votes (of the local features), or netvlad '
+        '(from retrieval_weights; slow on a CPU; the bundle must be built with it)',
+        choices=('votes', 'netvlad'),
+        as_before=True,
+    )
+    retrieval_weights: str = option(
+        '', 'MATLAB file of netvlad (VGG16-NetVLAD-Pitts30K.mat)', as_before=True
     )
     max_keypoints: int = option(1024, 'keypoints of an image', low=64, high=8192)
     crop_px: int = option(512, 'the object is cropped and scaled to this size', unit='px', low=128)

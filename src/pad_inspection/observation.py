@@ -43,7 +43,8 @@ class Observation:
         reference: uint8 (H, W, 3), or None.
         anomaly_map: float32 (H, W), NaN = not compared, or None.
         levels: what the comparison found on each level, for calibration, or None.
-        silhouette_iou, agreement: how well the render explains the image.
+        silhouette_iou, agreement, sharpness: how well the render explains the image, as in
+            RefinedPose.
         inspected_fraction: share of the object inside the image, 0 to 1.
         timings_ms: milliseconds of each step.
     """
@@ -58,6 +59,7 @@ class Observation:
     levels: object | None = None
     silhouette_iou: float = float('nan')
     agreement: float = float('nan')
+    sharpness: float = float('nan')
     inspected_fraction: float = 0.0
     timings_ms: dict[str, float] = field(default_factory=dict)
 

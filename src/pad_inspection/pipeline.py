@@ -45,9 +45,6 @@ logger = logging.getLogger(__name__)
 
 # Options outside of these sections do not change scores, so a bundle's thresholds stay valid.
 _SCORING_SECTIONS = ('segmentation', 'background', 'comparison')
-# Blur hides defects before it hides the pose. Pictures of the line's validation set are well above
-# this, and below it once they are blurred by a sigma of 3 px of 400.
-_LEAST_SHARPNESS = 0.6
 
 
 class Inspector:
@@ -242,7 +239,11 @@ class Inspector:
             refined = self.refine(hypotheses, query, probability, camera)
         pose = self._verified(refined)
         seen = dataclasses.replace(
-            seen, pose=pose, agreement=refined.agreement, silhouette_iou=refined.silhouette_iou
+            seen,
+            pose=pose,
+            agreement=refined.agreement,
+            silhouette_iou=refined.silhouette_iou,
+            sharpness=refined.sharpness,
         )
         if pose.cam_from_object is None:
             return seen
@@ -352,10 +353,10 @@ class Inspector:
             return f'the silhouettes overlap by {iou:.2f}, wanted {least_iou:.2f}'
         if len(pose.points2d) and pose.num_inliers < learnt.min_inliers:
             return f'{pose.num_inliers} matches agree with the pose, wanted {learnt.min_inliers}'
-        if refined.sharpness < _LEAST_SHARPNESS:
+        if refined.sharpness < learnt.min_sharpness:
             return (
                 f'the image is blurred: its edges have {refined.sharpness:.0%} of the slope that '
-                f'they should have, wanted {_LEAST_SHARPNESS:.0%}'
+                f'they should have, wanted {learnt.min_sharpness:.0%}'
             )
         return ''
 

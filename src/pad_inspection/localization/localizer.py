@@ -20,10 +20,10 @@ from pad_inspection.datatypes import Camera, PoseEstimate, PoseStatus
 from pad_inspection.localization import crops
 from pad_inspection.localization.alignment import bounds_fault, nearest_views, silhouette, spread
 from pad_inspection.localization.features import create_extractor
-from pad_inspection.localization.matching import create_matcher, mutual_neighbors
+from pad_inspection.localization.matching import create_matcher
 from pad_inspection.localization.pnp import Pose, solve_pnp
 from pad_inspection.localization.reference import NO_POINT, ReferenceModel
-from pad_inspection.localization.retrieval import Retrieved, VoteRetrieval, best_views
+from pad_inspection.localization.retrieval import Retrieved, create_retrieval
 from pad_inspection.localization.threads import torch_threads
 
 # The background stays visible so far around the mask, px of the crop: masks miss thin parts, and a
@@ -31,8 +31,6 @@ from pad_inspection.localization.threads import torch_threads
 _MASK_MARGIN_PX = 12
 # A smaller object (px of the image) has nothing to match.
 _MIN_AREA_PX = 64
-# Best keypoints of a view that vote in retrieval.
-_VOTING_KEYPOINTS = 300
 # Poses of which one is turned by less, and moved on the picture by less, are the same.
 _SAME_ANGLE_DEG = 10.0
 _SAME_SHIFT = 0.15
@@ -96,7 +94,8 @@ class Localizer:
             device: torch device of the networks.
 
         Raises:
-            ValueError: the reference was made with other features or another crop size.
+            ValueError: the reference was made with other features, another crop size, or without
+                what the retrieval needs.
             FileNotFoundError: weights are missing.
         """
         for name, has, wanted in (
@@ -112,8 +111,7 @@ class Localizer:
         self._config = config
         self._extractor = create_extractor(config, device)
         self._matcher = create_matcher(config, device)
-        nearest = mutual_neighbors(config)
-        self._retrieval = VoteRetrieval(reference, _VOTING_KEYPOINTS, nearest.min_cosine)
+        self._retrieval = create_retrieval(reference, config, device)
         # float32 once, not at each query
         self._features = [reference.local_features(view) for view in range(len(reference))]
         self.timings_ms: dict[str, float] = {}
@@ -173,8 +171,7 @@ class Localizer:
                 'texture, or badly lit'
             )
             return [], _failure(PoseStatus.TOO_FEW_MATCHES, message)
-        votes = np.stack([self._retrieval.votes(f) for f in features])
-        retrieved = best_views(votes, self._config.num_retrieved)
+        retrieved = self._retrieval.retrieve(turned, features, self._config.num_retrieved)
         clock.stop('retrieve')
         found = self._lift(turned, features, retrieved)
         clock.stop('match')
@@ -196,7 +193,8 @@ class Localizer:
             square = crops.square_around(mask)
             near = images.dilate(mask, self._margin_px(square[2]))
         white = crops.whiten(image, near)
-        count = 1 if self._extractor.stands_turns else self._config.num_rotations
+        one = self._extractor.stands_turns and not self._retrieval.needs_turns
+        count = 1 if one else self._config.num_rotations
         frames = [
             crops.frame_of(square, self._config.crop_px, 360.0 * i / count) for i in range(count)
         ]

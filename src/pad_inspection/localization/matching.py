@@ -95,11 +95,12 @@ def create_matcher(config: LocalizationConfig, device: str = 'cpu') -> Matcher:
     """Load the matcher that the configuration names.
 
     Raises:
-        FileNotFoundError: the weights are not there.
-        ValueError: there is no such matcher for these features.
+        FileNotFoundError: the weights are not there; the message says how to get them.
+        ValueError: there is no such matcher for these features, or the file holds other weights.
     """
     if config.matcher == 'mutual_nn':
         return mutual_neighbors(config)
     from pad_inspection.networks.lightglue import LightGlue
 
-    return LearnedMatcher(LightGlue(config.features, device), config.crop_px)
+    network = LightGlue(config.features, device, config.matcher_weights)
+    return LearnedMatcher(network, config.crop_px)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -35,6 +35,8 @@ _ARRAYS = {
     'point_ids': np.int32,
     'points': np.float32,
 }
+# as _ARRAYS, of what a model may lack
+_OPTIONAL_ARRAYS = {'global_descriptors': np.float16}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,8 @@ class ReferenceModel:
         scores: float16 (T,).
         point_ids: int32 (T,), row of ``points``, or NO_POINT.
         points: float32 (P, 3), m, object frame.
+        global_descriptors: float16 (C, G), unit length, of the whole views, or None where
+            retrieval needs none.
     """
 
     features: str
@@ -70,10 +74,10 @@ class ReferenceModel:
     scores: np.ndarray
     point_ids: np.ndarray
     points: np.ndarray
+    global_descriptors: np.ndarray | None = None
 
     def __post_init__(self):
         views, total = len(self.names), int(np.sum(self.counts))
-        dimension = np.shape(self.descriptors)[-1] if np.ndim(self.descriptors) == 2 else None
         wanted = {
             'image_sizes': (views, 2),
             'intrinsics': (views, 3, 3),
@@ -81,13 +85,17 @@ class ReferenceModel:
             'frames': (views, 2, 3),
             'counts': (views,),
             'keypoints': (total, 2),
-            'descriptors': (total, dimension),
+            'descriptors': (total, _columns(self.descriptors)),
             'scores': (total,),
             'point_ids': (total,),
             'points': (len(self.points), 3),
         }
+        dtypes = _ARRAYS
+        if self.global_descriptors is not None:
+            wanted['global_descriptors'] = (views, _columns(self.global_descriptors))
+            dtypes = _ARRAYS | _OPTIONAL_ARRAYS
         for name, shape in wanted.items():
-            array = np.asarray(getattr(self, name), _ARRAYS[name])
+            array = np.asarray(getattr(self, name), dtypes[name])
             if array.shape != shape:
                 raise ValueError(
                     f'reference model: {name} has shape {array.shape}, wanted {shape}'
@@ -101,8 +109,9 @@ class ReferenceModel:
             NO_POINT <= self.point_ids.min() and self.point_ids.max() < len(self.points)
         ):
             raise ValueError('reference model: a keypoint names a point that there is not')
-        for name in ('intrinsics', 'poses', 'frames', 'keypoints', 'descriptors', 'points'):
-            if not np.isfinite(getattr(self, name)).all():
+        for name in wanted:
+            # scores only rank
+            if name != 'scores' and not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f'reference model: {name} holds NaN or infinity')
 
     def __len__(self) -> int:
@@ -180,6 +189,8 @@ class ReferenceModel:
         rows = np.concatenate([np.arange(self.starts[i], self.starts[i + 1]) for i in kept])
         by_view = ('image_sizes', 'intrinsics', 'poses', 'frames', 'counts')
         by_keypoint = ('keypoints', 'descriptors', 'scores', 'point_ids')
+        if self.global_descriptors is not None:
+            by_view += ('global_descriptors',)
         return replace(
             self,
             names=tuple(self.names[i] for i in kept),
@@ -189,9 +200,9 @@ class ReferenceModel:
 
     def save(self, path: Path) -> None:
         """Write an .npz file (plain arrays, no pickle)."""
-        values = {name: getattr(self, name) for name in _ARRAYS if name != 'format'}
-        values['format'] = _FORMAT
-        arrays = {name: np.asarray(values[name], dtype) for name, dtype in _ARRAYS.items()}
+        values = {'format': _FORMAT, **{f.name: getattr(self, f.name) for f in fields(self)}}
+        dtypes = _ARRAYS | _OPTIONAL_ARRAYS
+        arrays = {n: np.asarray(values[n], dtypes[n]) for n in dtypes if values[n] is not None}
         with open(path, 'wb') as stream:
             np.savez_compressed(stream, **arrays)
 
@@ -208,7 +219,8 @@ class ReferenceModel:
             raise FileNotFoundError(f'reference model {path} does not exist')
         try:
             with np.load(path, allow_pickle=False) as file:
-                values = {name: file[name] for name in _ARRAYS}
+                optional = [name for name in _OPTIONAL_ARRAYS if name in file]
+                values = {name: file[name] for name in [*_ARRAYS, *optional]}
             if int(values['format']) != _FORMAT:
                 raise ValueError(f'format {int(values["format"])}, wanted {_FORMAT}')
             del values['format']
@@ -218,3 +230,8 @@ class ReferenceModel:
             return cls(**values)
         except _DAMAGE as error:
             raise ValueError(f'{path} holds no reference model: {error}') from error
+
+
+def _columns(array: np.ndarray) -> int | None:
+    """Columns of a matrix, or None of anything else."""
+    return np.shape(array)[1] if np.ndim(array) == 2 else None

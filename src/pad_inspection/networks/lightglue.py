@@ -1,9 +1,12 @@
-"""LightGlue for ALIKED, and LighterGlue for XFeat: learned matching of local features.
+"""LightGlue for ALIKED and SuperPoint, LighterGlue for XFeat: learned matching of features.
 
 Source: Lindenberger et al., "LightGlue: Local Feature Matching at Light Speed", ICCV 2023.
+SuperPoint's variant comes only from a file that the user has.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +15,7 @@ from pad_inspection.networks import weights
 # feature name -> name of the weights and shape of the network
 _VARIANTS = {
     'aliked': ('aliked_lightglue', {'input_dim': 128}),
+    'superpoint': ('superpoint_lightglue', {'input_dim': 256}),
     'xfeat': (
         'xfeat_lighterglue',
         {
@@ -29,18 +33,19 @@ _VARIANTS = {
 class LightGlue:
     """The network with its weights; call ``match``."""
 
-    def __init__(self, features: str, device: str = 'cpu'):
+    def __init__(self, features: str, device: str = 'cpu', path: str | Path = ''):
         """Load the network.
 
         Args:
-            features: which local features it matches: aliked or xfeat.
+            features: which local features it matches: aliked, superpoint or xfeat.
             device: torch device.
+            path: state dictionary of the published layout; loaded without running code from it.
+                Empty = the installed one, which superpoint has not.
 
         Raises:
-            FileNotFoundError: the weights are not installed.
+            FileNotFoundError: the weights are not installed, or the path does not exist.
             ValueError: there is no variant for these features, or the file holds other weights.
         """
-        import torch
         from kornia.feature import LightGlue as KorniaLightGlue
 
         if features not in _VARIANTS:
@@ -48,13 +53,9 @@ class LightGlue:
                 f'no LightGlue for {features!r} features, wanted one of {list(_VARIANTS)}'
             )
         name, shape = _VARIANTS[features]
-        path = weights.find_weights(name)
+        path = weights.user_path(name, path)
         network = KorniaLightGlue(None, **shape)
-        state = torch.load(path, map_location='cpu', weights_only=True)
-        result = network.load_state_dict(_renamed(state), strict=False)
-        wrong = set(result.missing_keys) - {'confidence_thresholds'}
-        if wrong:
-            raise ValueError(f'{path} does not hold {name}: {sorted(wrong)[:3]} are missing')
+        _load(network, path, name)
         self._network = network.eval().requires_grad_(False).to(device)
         self._device = device
 
@@ -100,10 +101,39 @@ class LightGlue:
         return result['matches'][0].cpu().numpy(), result['scores'][0].cpu().numpy()
 
 
+def _load(network, path: Path, name: str) -> None:
+    """Put the weights of a file into a network.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    import torch
+
+    if path.is_dir():
+        raise ValueError(f'{path} is a folder, wanted the file {name}.pth')
+    try:
+        state = _renamed(torch.load(path, map_location='cpu', weights_only=True))
+        result = network.load_state_dict(state, strict=False)
+    except Exception as error:  # torch raises many kinds for files of other kinds
+        raise ValueError(f'{path} holds no weights of {name}: {error}') from error
+    missing = set(result.missing_keys) - {'confidence_thresholds'}
+    # what is left over tells a variant for other descriptors
+    if missing or result.unexpected_keys:
+        raise ValueError(
+            f'{path} holds no weights of {name}: {sorted(missing)[:3]} are missing, '
+            f'{sorted(result.unexpected_keys)[:3]} are left over'
+        )
+
+
 def _renamed(state: dict) -> dict:
-    """State with the key names of kornia's class: both files use older ones."""
+    """State with the key names of kornia's class, without the extractor that some files hold.
+
+    Files use older names.
+    """
     renamed = {}
     for key, value in state.items():
+        if key.startswith('extractor.'):
+            continue
         key = key.removeprefix('matcher.')
         for part in ('self_attn', 'cross_attn'):
             if key.startswith(f'{part}.'):

@@ -114,6 +114,26 @@ _FILES = (
         'get superpoint_v1.pth of its authors and name the file in localization.features_weights',
     ),
     WeightFile(
+        'superpoint_lightglue',
+        'matching of superpoint',
+        'user',
+        'localization.matcher_weights',
+        '',
+        'Apache-2.0 (SuperPoint itself: non-commercial research only)',
+        'get superpoint_lightglue.pth of its authors and name the file in '
+        'localization.matcher_weights',
+    ),
+    WeightFile(
+        'netvlad',
+        'retrieval',
+        'user',
+        'localization.retrieval_weights',
+        '',
+        'that of its authors; whoever names the file answers for it',
+        'get VGG16-NetVLAD-Pitts30K.mat, in plain structs as hloc uses it, and name the file in '
+        'localization.retrieval_weights',
+    ),
+    WeightFile(
         'efficientnet_b4',
         'comparison',
         'user',

@@ -22,6 +22,7 @@ from pad_inspection.localization.features import create_extractor
 from pad_inspection.localization.hloc_mapper import check_hloc, triangulate_with_hloc
 from pad_inspection.localization.matching import mutual_neighbors
 from pad_inspection.localization.reference import NO_POINT, ReferenceModel
+from pad_inspection.localization.retrieval import ViewDescriber, create_describer
 from pad_inspection.localization.sfm import SfmImage
 from pad_inspection.localization.threads import torch_threads
 
@@ -75,6 +76,7 @@ class ViewFeatures:
     colors: np.ndarray  # float32 (N, 3)
     weights: np.ndarray  # float32 (N,), alpha at the keypoints
     outside: np.ndarray  # float32 (H, W), distance from the object's silhouette, px
+    global_descriptor: np.ndarray | None = None  # float32 (G,), of the crop
 
 
 def map_views(
@@ -89,14 +91,14 @@ def map_views(
     Args:
         views: list of dataset.TrainingView.
         config: mapping options.
-        localization: which features; queries use the same. Mapping matches mutual neighbours
-            whatever the matcher: the known cameras tell right matches from wrong ones.
+        localization: which features and retrieval; queries use the same. Mapping matches mutual
+            neighbours whatever the matcher: the known cameras tell right matches from wrong ones.
         work_dir: the COLMAP model is written to its folder 'sfm'.
         progress: called with the share that is done (0 to 1) and a text.
 
     Raises:
         ModelTooPoorError: too few views or points, short tracks, large reprojection error.
-        FileNotFoundError: a picture or the weights of the features are missing.
+        FileNotFoundError: a picture, or weights of the features or the retrieval are missing.
         ImportError: the mapper is hloc, and it is not installed.
         ValueError: a picture cannot be read, or two views have the same name.
     """
@@ -111,8 +113,9 @@ def map_views(
     with torch_threads(1):
         extracted = []
         extractor = create_extractor(localization)
+        describer = create_describer(localization)
         for index, view in enumerate(views):
-            extracted.append(extract_view(view, extractor, localization.crop_px))
+            extracted.append(extract_view(view, extractor, localization.crop_px, describer))
             tell(0.5 * (index + 1) / len(views), f'features of view {index + 1}/{len(views)}')
         pairs = neighbor_pairs(
             [view.cam_from_object for view in extracted],
@@ -191,8 +194,10 @@ def epipolar_distance(
     return residual / np.maximum(lengths.min(axis=0), 1e-12)
 
 
-def extract_view(view, extractor, crop_px: int) -> ViewFeatures:
-    """Features of a training view in a crop around its object."""
+def extract_view(
+    view, extractor, crop_px: int, describer: ViewDescriber | None = None
+) -> ViewFeatures:
+    """Features of a training view in a crop around its object; a global descriptor if wanted."""
     from scipy import ndimage
 
     image, alpha = view.load()
@@ -223,6 +228,7 @@ def extract_view(view, extractor, crop_px: int) -> ViewFeatures:
         images.to_float(rectified[y, x]),
         alpha[y, x],
         ndimage.distance_transform_edt(~mask).astype(np.float32),
+        None if describer is None else describer.describe(crop),
     )
 
 
@@ -294,6 +300,7 @@ def _collect(
         'features': localization.features,
         'seconds': round(seconds, 1),
     }
+    described = [v.global_descriptor for v in views if v.global_descriptor is not None]
     if not ids:
         return MappingResult(None, points, np.zeros((0, 3), np.float32), report)
     reference = ReferenceModel(
@@ -310,6 +317,7 @@ def _collect(
         scores=np.concatenate([view.features.scores for view in views]),
         point_ids=np.concatenate(point_ids),
         points=points,
+        global_descriptors=np.stack(described) if described else None,
     )
     colors = (color_sum / weight_sum[:, None]).astype(np.float32)
     return MappingResult(reference, points, colors, report)

@@ -72,8 +72,9 @@ class CachedInspector(Inspector):
         super().__init__(reference, gaussians, *args, **kwargs)
         self._store = store
         self._reference_digest = _digest(
-            *reference.names, reference.poses, reference.descriptors, reference.points
-        )
+            *reference.names, reference.poses, reference.descriptors, reference.points,
+            reference.global_descriptors,
+        )  # fmt: skip
         self._gaussians_digest = _digest(gaussians.means, gaussians.opacities, gaussians.sh)
         decoder = self.networks.segmentation
         weights = [] if decoder is None else [v.numpy() for v in decoder.state_dict().values()]

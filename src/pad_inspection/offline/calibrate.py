@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 GOOD_POSE_PX = 2.0
 # Normal views vary more than the few that are seen here: limits on poses are relaxed by this.
 POSE_LIMIT_SLACK = 0.15
+# The least sharpness that is asked for is never below the first: edges of half the slope are twice
+# as wide, and hide small defects. It is never above the second: normal views on synthetic
+# backgrounds say nothing of the lens of the line.
+SHARPNESS_LIMITS = (0.5, 0.7)
 PIXEL_QUANTILE = 0.999
 
 
@@ -132,7 +136,7 @@ def calibrate(
     held_out = [view for view in views if view.name in set(holdout_names)]
     normals = synthetic_frames(held_out, config.calibration, config.seed)
     normals += validation_frames(validation)
-    unset = Calibration(float('nan'), float('nan'))
+    unset = Calibration(float('nan'), float('nan'), min_sharpness=SHARPNESS_LIMITS[0])
     # a held-out view must not be localised by its own features
     others = reference.without(set(holdout_names))
     inspector = make_inspector(others, gaussians, unset, config.inspection, networks=networks)
@@ -288,10 +292,12 @@ def _pose_limits(usable: list[_Sample]) -> dict[str, float | int]:
     """Limits on poses from the good ones: relaxed, but for what makes a pose sure."""
     least = min(s.seen.agreement for s in usable)
     ious = [s.seen.silhouette_iou for s in usable if math.isfinite(s.seen.silhouette_iou)]
+    sharp = [s.seen.sharpness for s in usable if math.isfinite(s.seen.sharpness)]
     keep = 1 - POSE_LIMIT_SLACK
     return {
         'min_inliers': math.floor(min(s.seen.pose.num_inliers for s in usable) * keep),
         'min_silhouette_iou': float(min(ious, default=0.0) * keep),
         'min_agreement': float(least - POSE_LIMIT_SLACK),
         'sure_agreement': float(least),
+        'min_sharpness': float(np.clip(min(sharp, default=0.0) * keep, *SHARPNESS_LIMITS)),
     }
