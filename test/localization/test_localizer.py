@@ -5,10 +5,17 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from helpers.small_map import DEMO, mask_of, small_map
+from helpers.stand_in_weights import (
+    lightglue_state,
+    netvlad_layers,
+    write_netvlad,
+    write_superpoint,
+)
 from pad_inspection.config import LocalizationConfig, from_dict
-from pad_inspection.dataset import read_test_images
+from pad_inspection.dataset import read_test_images, read_training_views
 from pad_inspection.datatypes import Camera, PoseStatus, Rigid3
 from pad_inspection.geometry import (
     compose,
@@ -16,7 +23,10 @@ from pad_inspection.geometry import (
     rotation_angle_deg,
     rotation_from_axis_angle,
 )
+from pad_inspection.localization import crops
+from pad_inspection.localization.features import create_extractor
 from pad_inspection.localization.localizer import Localizer
+from pad_inspection.localization.reference import NO_POINT
 
 ALL = np.ones((400, 400), np.float32)
 
@@ -195,3 +205,61 @@ def test_a_model_of_other_features_is_refused(reference):
     config = from_dict(LocalizationConfig, {'features': 'aliked'})
     with pytest.raises(ValueError, match=r"features = 'xfeat', the configuration says 'aliked'"):
         Localizer(reference, config)
+
+
+def with_features(reference, rows, config):
+    """Some views of a map with other features, which take the points of the nearest old ones."""
+    views = {view.name: view for view in read_training_views(DEMO)}
+    kept = reference.without(set(reference.names) - {reference.names[row] for row in rows})
+    extractor, parts, point_ids = create_extractor(config), [], []
+    for row, name in enumerate(kept.names):
+        image, alpha = views[name].load()
+        features = extractor.extract(crops.cut(image, alpha > 0.5, kept.frame(row)))
+        old = kept.points_of(row) != NO_POINT
+        distance = np.linalg.norm(
+            features.keypoints[:, None] - kept.local_features(row).keypoints[old], axis=2
+        )
+        ids = kept.points_of(row)[old][distance.argmin(axis=1)]
+        point_ids.append(np.where(distance.min(axis=1) < 8, ids, NO_POINT))
+        parts.append(features)
+    return replace(
+        kept,
+        features=config.features,
+        counts=[len(ids) for ids in point_ids],
+        keypoints=np.concatenate([f.keypoints for f in parts]),
+        descriptors=np.concatenate([f.descriptors for f in parts]),
+        scores=np.concatenate([f.scores for f in parts]),
+        point_ids=np.concatenate(point_ids),
+    )
+
+
+def test_superpoint_with_lightglue_from_files_localises_a_view(reference, tmp_path):
+    """With stand-ins: random local features, and a matcher that finds mutual neighbours."""
+    torch.save(lightglue_state(), tmp_path / 'superpoint_lightglue.pth')
+    name = reference.names[12]
+    view = next(v for v in read_training_views(DEMO) if v.name == name)
+    image, alpha = view.load()
+    config = LocalizationConfig(
+        features='superpoint',
+        features_weights=str(write_superpoint(tmp_path / 'superpoint_v1.pth', image)),
+        matcher='lightglue',
+        matcher_weights=str(tmp_path / 'superpoint_lightglue.pth'),
+        max_keypoints=512,
+        num_rotations=1,
+        num_retrieved=1,
+    )
+    known = with_features(reference, (2, 12), config)
+    (best, *_) = Localizer(known, config).localize(image, alpha, view.camera)
+    assert error_px(best, view, known) < 3.0
+
+
+def test_features_that_stand_turns_are_turned_for_whole_view_descriptors(reference, tmp_path):
+    path = write_netvlad(tmp_path / 'netvlad.mat', netvlad_layers(size=8))
+    votes = from_dict(LocalizationConfig, {'features': 'sift'})
+    netvlad = replace(votes, retrieval='netvlad', retrieval_weights=str(path))
+    known = replace(reference, features='sift', global_descriptors=np.full((40, 8), 0.5))
+    image = np.full((64, 64, 3), 255, np.uint8)
+    mask = np.zeros((64, 64), bool)
+    mask[20:40, 20:40] = True
+    for config, count in ((votes, 1), (netvlad, 4)):
+        assert len(Localizer(known, config)._turned_crops(image, mask)) == count

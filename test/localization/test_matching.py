@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+import torch
 
+from helpers.stand_in_weights import lightglue_state
 from pad_inspection.config import LocalizationConfig, from_dict
 from pad_inspection.datatypes import LocalFeatures
 from pad_inspection.localization.matching import MutualNeighbors, create_matcher, mutual_neighbors
+from pad_inspection.networks.weights import find_weights
 
 
 def unit(*rows):
@@ -72,3 +75,50 @@ def test_lightglue_matches_a_picture_with_itself(features, dimension):
     found = create_matcher(config).match(own, other)
     assert len(found) > 60
     assert (order[found[:, 1]] == found[:, 0]).mean() > 0.95
+
+
+def superpoint_with(path):
+    return LocalizationConfig(
+        features='superpoint', matcher='lightglue', matcher_weights=str(path)
+    )
+
+
+def test_superpoint_s_lightglue_is_read_from_its_file(tmp_path):
+    """The stand-in's layers do nothing, so that mutual neighbours are what it must find."""
+    path = tmp_path / 'superpoint_lightglue.pth'
+    torch.save(lightglue_state(gain=20.0), path)
+    rng = np.random.default_rng(0)
+    first = unit(*rng.normal(size=(60, 256)))
+    second = unit(*(first[:40] + 0.02 * rng.normal(size=(40, 256))), *rng.normal(size=(9, 256)))
+    one, two = (
+        LocalFeatures(rng.uniform(20, 490, (len(d), 2)), d, np.ones(len(d)))
+        for d in (first, second)
+    )
+    found = create_matcher(superpoint_with(path)).match(one, two)
+    assert [tuple(row) for row in found] == [(i, i) for i in range(40)]
+
+
+def test_superpoint_s_lightglue_needs_its_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'localization\.matcher_weights'):
+        create_matcher(superpoint_with(''))
+    with pytest.raises(FileNotFoundError, match=r'none\.pth .*does not exist.*matcher_weights'):
+        create_matcher(superpoint_with(tmp_path / 'none.pth'))
+    with pytest.raises(ValueError, match=r'is a folder, wanted the file superpoint_lightglue'):
+        create_matcher(superpoint_with(tmp_path))
+
+
+def test_other_files_than_superpoint_s_lightglue_are_refused(tmp_path):
+    path = tmp_path / 'w.pth'
+    path.write_bytes(b'junk')
+    with pytest.raises(ValueError, match=r'w\.pth holds no weights of superpoint_lightglue'):
+        create_matcher(superpoint_with(path))
+    torch.save({'conv.weight': torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match=r'no weights.*are missing.*conv\.weight'):
+        create_matcher(superpoint_with(path))
+    # the same network behind a projection of shorter descriptors
+    with pytest.raises(ValueError, match=r"input_proj\.bias', 'input_proj\.weight'\] are left"):
+        create_matcher(superpoint_with(find_weights('aliked_lightglue')))
+    state = lightglue_state()
+    torch.save({**state, 'self_attn.0.Wqkv.bias': torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match='size mismatch'):
+        create_matcher(superpoint_with(path))

@@ -61,6 +61,26 @@ def test_wrong_arrays_are_refused(reference):
     assert NO_POINT == -1
 
 
+def test_global_descriptors_are_optional_and_follow_their_views(reference, tmp_path):
+    rows = np.random.default_rng(0).normal(size=(40, 7)).astype(np.float16)
+    described = replace(reference, global_descriptors=rows)
+    path = tmp_path / 'features.npz'
+    described.save(path)
+    np.testing.assert_array_equal(ReferenceModel.load(path).global_descriptors, rows)
+    fewer = described.without({reference.names[0], reference.names[5]})
+    np.testing.assert_array_equal(fewer.global_descriptors, np.delete(rows, [0, 5], axis=0))
+    reference.save(path)
+    with np.load(path) as file:
+        assert 'global_descriptors' not in file
+    assert ReferenceModel.load(path).global_descriptors is None
+
+
+@pytest.mark.parametrize('wrong', [np.ones((39, 7)), np.ones(40), np.full((40, 7), np.nan)])
+def test_wrong_global_descriptors_are_refused(reference, wrong):
+    with pytest.raises(ValueError, match='reference model: global_descriptors'):
+        replace(reference, global_descriptors=wrong)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'nothing\.npz'):
         ReferenceModel.load(tmp_path / 'nothing.npz')

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.stand_in_weights import write_superpoint
 from pad_inspection.config import LocalizationConfig
 from pad_inspection.localization.features import create_extractor
 from pad_inspection.networks.superpoint import SuperPoint, SuperPointModel
@@ -10,13 +11,7 @@ from pad_inspection.networks.superpoint import SuperPoint, SuperPointModel
 @pytest.fixture(scope='module')
 def weights_file(tmp_path_factory):
     """Random weights of the right architecture, whose detector fires often."""
-    torch.manual_seed(0)
-    model = SuperPointModel()
-    with torch.no_grad():
-        model.convPb.weight *= 30
-    path = tmp_path_factory.mktemp('weights') / 'superpoint_v1.pth'
-    torch.save(model.state_dict(), path)
-    return path
+    return write_superpoint(tmp_path_factory.mktemp('weights') / 'superpoint_v1.pth')
 
 
 @pytest.fixture

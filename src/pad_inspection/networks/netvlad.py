@@ -40,21 +40,20 @@ class NetVladModel(nn.Module):
     numbers after the whitening.
     """
 
-    def __init__(
-        self, channels: Sequence[tuple[int, int]], num_clusters: int, descriptor_size: int
-    ):
+    def __init__(self, channels: Sequence[int], num_clusters: int, descriptor_size: int):
         """Make the layers.
 
         Args:
-            channels: of input and output of each of the 13 convolutions.
+            channels: that each of the 13 convolutions gives.
             num_clusters: K.
             descriptor_size: numbers of the descriptor.
         """
         super().__init__()
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(inputs, outputs, 3, padding=1) for inputs, outputs in channels
+            nn.Conv2d(inputs, outputs, 3, padding=1)
+            for inputs, outputs in zip([3, *channels], channels)
         )
-        dimension = channels[-1][1]
+        dimension = channels[-1]
         self.assignment = nn.Conv2d(dimension, num_clusters, 1, bias=False)
         self.centers = nn.Parameter(torch.zeros(dimension, num_clusters))
         self.whitening = nn.Linear(dimension * num_clusters, descriptor_size)
@@ -66,6 +65,11 @@ class NetVladModel(nn.Module):
         Args:
             pictures: (B, 3, H, W) RGB, 0 to 255.
         """
+        residuals = self.aggregate(self.dense(pictures))
+        return functional.normalize(self.whitening(residuals), dim=1)
+
+    def dense(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Local descriptors (B, D, H / 16, W / 16) of pictures, see forward."""
         x = pictures - self.mean[:, None, None]
         last = len(self.convolutions) - 1
         ends = np.cumsum(_GROUPS).tolist()
@@ -76,7 +80,7 @@ class NetVladModel(nn.Module):
             x = functional.relu(x)
             if index + 1 in ends:
                 x = functional.max_pool2d(x, 2)
-        return functional.normalize(self.whitening(self.aggregate(x)), dim=1)
+        return x
 
     def aggregate(self, dense: torch.Tensor) -> torch.Tensor:
         """The NetVLAD layer: residuals to the cluster centres, softly assigned and summed.
@@ -155,7 +159,7 @@ def _read_model(path: Path) -> NetVladModel:
     assignment, negative_centers = arrays(_NETVLAD_LAYER)  # both D x K
     whitening, whitening_bias = arrays(_WHITENING_LAYER)  # (D * K) x P, P
     model = NetVladModel(
-        [tuple(weight.shape[2:]) for weight, _ in convolutions],
+        [len(bias) for _, bias in convolutions],
         assignment.shape[1],
         len(whitening_bias),
     )
