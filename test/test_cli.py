@@ -6,6 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.stand_in_weights import (
+    lightglue_state,
+    netvlad_layers,
+    write_netvlad,
+    write_superpoint,
+)
 from pad_inspection import cli, images
 
 
@@ -105,6 +111,51 @@ def test_doctor_reports_this_environment(capsys):
     rows = json.loads(run(capsys, 'doctor', '--json')[1])
     assert {row['group'] for row in rows} >= {'packages', 'backends', 'weights'}
     assert all(row['found'] for row in rows if row['needed'])
+
+
+def doctor_rows(capsys, tmp_path, **localization):
+    """Exit code and the rows of localisation by name, with some options."""
+    path = tmp_path / 'options.yaml'
+    path.write_text(json.dumps({'localization': localization}))
+    code, out, _ = run(capsys, 'doctor', '--json', '--config', path)
+    return code, {r['name']: r for r in json.loads(out) if r['group'] == 'localisation'}
+
+
+def test_doctor_tells_why_a_network_of_the_user_is_not_usable(capsys, tmp_path):
+    code, rows = doctor_rows(capsys, tmp_path)
+    assert code == 0
+    for name, option in (
+        ('features superpoint, matcher mutual_nn', 'features_weights'),
+        ('features superpoint, matcher lightglue', 'features_weights'),
+        ('retrieval netvlad', 'retrieval_weights'),
+    ):
+        assert not rows[name]['found'] and f'localization.{option}' in rows[name]['detail']
+    (tmp_path / 'junk.mat').write_bytes(b'junk')
+    code, rows = doctor_rows(
+        capsys, tmp_path, retrieval='netvlad', retrieval_weights=str(tmp_path / 'junk.mat')
+    )
+    assert code == 1 and rows['retrieval netvlad']['needed']
+    assert 'junk.mat holds no weights of NetVLAD' in rows['retrieval netvlad']['detail']
+
+
+def test_doctor_loads_the_networks_that_the_options_name(capsys, tmp_path):
+    import torch
+
+    torch.save(lightglue_state(), tmp_path / 'superpoint_lightglue.pth')
+    code, rows = doctor_rows(
+        capsys,
+        tmp_path,
+        features='superpoint',
+        features_weights=str(write_superpoint(tmp_path / 'superpoint_v1.pth')),
+        matcher='lightglue',
+        matcher_weights=str(tmp_path / 'superpoint_lightglue.pth'),
+        retrieval='netvlad',
+        retrieval_weights=str(write_netvlad(tmp_path / 'netvlad.mat', netvlad_layers())),
+    )
+    assert code == 0
+    for name in ('features superpoint, matcher lightglue', 'retrieval netvlad'):
+        assert rows[name]['needed'] and rows[name]['detail'] == 'usable'
+    assert not rows['features xfeat, matcher mutual_nn']['needed']
 
 
 def test_console_script_runs():

@@ -223,10 +223,15 @@ def user_path(name: str, path: str | Path) -> Path:
     return path
 
 
-def check_weights(name: str) -> str:
-    """State of a weight file: 'ok', or what is wrong with it and how to mend it."""
+def check_weights(name: str, path: str | Path = '') -> str:
+    """State of a weight file: 'ok', or what is wrong with it and how to mend it.
+
+    Args:
+        name: key in WEIGHTS.
+        path: what the user named for it; empty = the installed one.
+    """
     try:
-        path = find_weights(name)
+        path = user_path(name, path)
     except FileNotFoundError as error:
         return str(error)
     wanted = WEIGHTS[name].sha256

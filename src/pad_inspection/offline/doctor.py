@@ -2,7 +2,8 @@
 
 Examples:
   pad doctor
-  pad doctor --json          for scripts
+  pad doctor --json                for scripts
+  pad doctor --config CONFIG.yaml  with these inspection options: weights that they name are loaded
 
 Exit code 0 when an inspection can run, 1 when something that it needs is missing.
 """
@@ -17,7 +18,10 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from pad_inspection.config import InspectionConfig, LocalizationConfig, flatten, load_yaml
 
 # distribution -> (what it is for, whether an inspection needs it, how to get it)
 PACKAGES: dict[str, tuple[str, bool, str]] = {
@@ -117,72 +121,93 @@ def _backends() -> list[Finding]:
     ]
 
 
-def _localization() -> list[Finding]:
-    """Local features, matchers and mappers by the names that the configuration knows."""
+def _localization(config: LocalizationConfig) -> list[Finding]:
+    """Local features, matchers, retrievals and mappers by the names that the options know."""
+    from pad_inspection.localization.features import create_extractor
     from pad_inspection.localization.hloc_mapper import check_hloc
+    from pad_inspection.localization.matching import create_matcher
+    from pad_inspection.localization.retrieval import create_describer
     from pad_inspection.networks.weights import check_weights
 
-    def weights(*names: str) -> Callable[[], str]:
+    pair = (config.features, config.matcher)
+
+    def local(features: str, matcher: str, *names: str) -> Callable[[], str]:
         def look() -> str:
             for name in names:
                 state = check_weights(name)
                 if state != 'ok':
                     raise RuntimeError(state)
+            # what the options name may be any file: only loading it tells
+            if features == 'superpoint' or (features, matcher) == pair:
+                options = replace(config, features=features, matcher=matcher)
+                create_extractor(options)
+                create_matcher(options)
             return 'usable'
 
         return look
 
-    def superpoint() -> str:
-        raise RuntimeError('only from a file that localization.features_weights names')
+    def netvlad() -> str:
+        create_describer(replace(config, retrieval='netvlad'))
+        return 'usable'
 
     def hloc() -> str:
         check_hloc()
         return 'usable'
 
+    pairs = [
+        ('xfeat', 'mutual_nn', 'xfeat'),
+        ('xfeat', 'lightglue', 'xfeat', 'xfeat_lighterglue'),
+        ('aliked', 'mutual_nn', 'aliked'),
+        ('aliked', 'lightglue', 'aliked', 'aliked_lightglue'),
+        ('sift', 'mutual_nn'),
+        ('superpoint', 'mutual_nn'),
+        ('superpoint', 'lightglue'),
+    ]
     found = [
-        ('features xfeat, matcher mutual_nn', True, weights('xfeat')),
-        ('features xfeat, matcher lightglue', False, weights('xfeat', 'xfeat_lighterglue')),
-        ('features aliked, matcher mutual_nn', False, weights('aliked')),
-        ('features aliked, matcher lightglue', False, weights('aliked', 'aliked_lightglue')),
-        ('features sift, matcher mutual_nn', False, lambda: 'usable'),
-        ('features superpoint, mutual_nn', False, superpoint),
+        *((f'features {f}, matcher {m}', (f, m) == pair, local(f, m, *w)) for f, m, *w in pairs),
+        ('retrieval votes', config.retrieval == 'votes', lambda: 'usable'),
+        ('retrieval netvlad', config.retrieval == 'netvlad', netvlad),
         ('mapper pycolmap', True, lambda: 'usable'),
         ('mapper hloc', False, hloc),
     ]
     return [
-        _attempt('localisation', name, needed, look, 'make setup' if needed else 'optional')
+        _attempt('localisation', name, needed, look, 'needed' if needed else 'optional')
         for name, needed, look in found
     ]
 
 
-def _weights() -> list[Finding]:
-    """Weight files of the networks."""
+def _weights(config: InspectionConfig) -> list[Finding]:
+    """Weight files of the networks, installed or named by the options."""
     from pad_inspection.networks.weights import WEIGHTS, check_weights
 
+    options = {name: value for name, value, _ in flatten(config)}
     findings = []
     for name, weights in WEIGHTS.items():
-        state = check_weights(name)
+        state = check_weights(name, options.get(weights.location, ''))
         needed = name in NEEDED_WEIGHTS
         detail = f'{weights.role}; {weights.licence}' if state == 'ok' else state
         findings.append(Finding('weights', name, state == 'ok', needed, detail))
     return findings
 
 
-def examine() -> list[Finding]:
-    """All findings, in the order of the report."""
+def examine(config: InspectionConfig) -> list[Finding]:
+    """All findings for some options, in the order of the report."""
     machine = f'{platform.machine()}, {os.cpu_count()} cores, {platform.platform()}'
     here = Finding('machine', f'Python {sys.version.split()[0]}', True, True, machine)
-    return [here, *_packages(), *_backends(), *_localization(), *_weights()]
+    localization = _localization(config.localization)
+    return [here, *_packages(), *_backends(), *localization, *_weights(config)]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `pad doctor`."""
     parser.add_argument('--json', action='store_true', help='print JSON')
+    parser.add_argument('--config', type=Path, help='inspection options (default: the defaults)')
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `pad doctor`."""
-    findings = examine()
+    path = arguments.config
+    findings = examine(InspectionConfig() if path is None else load_yaml(InspectionConfig, path))
     missing = [f for f in findings if f.needed and not f.found]
     if arguments.json:
         print(json.dumps([asdict(f) for f in findings], indent=1))
@@ -193,7 +218,7 @@ def run(arguments: argparse.Namespace) -> int:
             group = finding.group
             print(f'\n{group}')
         mark = 'ok     ' if finding.found else ('MISSING' if finding.needed else 'absent ')
-        print(f'  {mark} {finding.name:<26} {finding.detail}')
+        print(f'  {mark} {finding.name:<39} {finding.detail}')
     print()
     if missing:
         print(f'{len(missing)} needed part(s) missing: {", ".join(f.name for f in missing)}')
