@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,23 @@ def test_round_trip(tmp_path):
     assert loaded.normal_scores == (0.5, 1.0, 1.2)
     assert loaded.sources == {'synthetic': 3}
     np.testing.assert_array_equal(loaded.expected_residual, [0.25, 0.5])
+
+
+def test_a_calibration_of_before_it_was_learnt_has_the_old_limit_on_sharpness(tmp_path):
+    replace(CALIBRATION, min_sharpness=0.66).save(tmp_path)
+    assert Calibration.load(tmp_path).min_sharpness == 0.66
+    path = tmp_path / 'calibration.json'
+    values = json.loads(path.read_text())
+    del values['min_sharpness']
+    path.write_text(json.dumps(values))
+    assert Calibration.load(tmp_path).min_sharpness == 0.6
+
+
+@pytest.mark.parametrize('value', [0, float('nan'), '1'])
+def test_a_limit_on_sharpness_that_lets_all_pass_is_refused(tmp_path, value):
+    replace(CALIBRATION, min_sharpness=value).save(tmp_path)
+    with pytest.raises(ValueError, match='min_sharpness'):
+        Calibration.load(tmp_path)
 
 
 def test_without_residuals_there_is_one_file(tmp_path):

@@ -1,5 +1,6 @@
 """Pictures in which the object cannot be inspected: a reason for each, never a guess."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,8 +9,9 @@ import pytest
 
 from pad_inspection import images
 from pad_inspection.dataset import read_test_images
-from pad_inspection.datatypes import Frame, Reason, Verdict
-from pad_inspection.geometry import project_object
+from pad_inspection.datatypes import Frame, PoseEstimate, PoseStatus, Reason, Verdict
+from pad_inspection.geometry import identity, project_object
+from pad_inspection.observation import RefinedPose
 from pad_inspection.pipeline import Inspector
 
 pytestmark = pytest.mark.slow
@@ -87,3 +89,14 @@ def test_what_cannot_be_inspected_is_not_localised(inspector, good, case, said):
     assert found.pose.cam_from_object is None
     assert found.anomaly_map is None
     assert found.message and said in found.message
+
+
+@pytest.mark.parametrize(('wanted', 'trusted'), [(0.64, True), (0.66, False)])
+def test_the_calibration_says_how_sharp_a_picture_must_be(inspector, monkeypatch, wanted, trusted):
+    calibration = replace(inspector.calibration, min_sharpness=wanted)
+    monkeypatch.setattr(inspector, 'calibration', calibration)
+    pose = PoseEstimate(PoseStatus.LOCALIZED, identity())
+    found = inspector._verified(RefinedPose(pose, 0.99, 0.99, sharpness=0.65))
+    assert (found.status == PoseStatus.LOCALIZED) == trusted
+    assert trusted or 'blurred: its edges have 65%' in found.message
+    assert trusted or 'wanted 66%' in found.message
