@@ -119,6 +119,13 @@ def test_too_few_views_are_refused(tmp_path):
         map_views(views, MappingConfig(), LocalizationConfig(), tmp_path)
 
 
+def test_a_missing_matcher_is_told_before_the_work(tmp_path):
+    views = read_training_views(DEMO)[:8]
+    options = LocalizationConfig(matcher='lightglue', matcher_weights=str(tmp_path / 'no.pth'))
+    with pytest.raises(FileNotFoundError, match=r'no\.pth .*does not exist'):
+        map_views(views, MappingConfig(), options, tmp_path)
+
+
 def test_views_that_are_too_far_apart_are_refused(tmp_path):
     views = read_training_views(DEMO)[:6]
     config = from_dict(MappingConfig, {'max_view_angle_deg': 1.0})

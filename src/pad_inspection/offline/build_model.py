@@ -20,7 +20,7 @@ from pad_inspection.datatypes import Camera, LocalFeatures, Rigid3
 from pad_inspection.localization import crops, sfm
 from pad_inspection.localization.features import create_extractor
 from pad_inspection.localization.hloc_mapper import check_hloc, triangulate_with_hloc
-from pad_inspection.localization.matching import mutual_neighbors
+from pad_inspection.localization.matching import create_matcher, mutual_neighbors
 from pad_inspection.localization.reference import NO_POINT, ReferenceModel
 from pad_inspection.localization.retrieval import ViewDescriber, create_describer
 from pad_inspection.localization.sfm import SfmImage
@@ -98,13 +98,16 @@ def map_views(
 
     Raises:
         ModelTooPoorError: too few views or points, short tracks, large reprojection error.
-        FileNotFoundError: a picture, or weights of the features or the retrieval are missing.
+        FileNotFoundError: a picture, or weights of the localisation are missing.
         ImportError: the mapper is hloc, and it is not installed.
-        ValueError: a picture cannot be read, or two views have the same name.
+        ValueError: a picture cannot be read, two views have the same name, or a file holds other
+            weights.
     """
     begin = time.monotonic()
     if config.mapper == 'hloc':
         check_hloc()
+    # queries are matched long after the mapping: say at once when they could not be
+    create_matcher(localization)
     tell = progress or (lambda fraction, text: None)
     if len(views) < 3:
         raise ModelTooPoorError(f'{len(views)} views, wanted at least 3 and rather 50 or more')
