@@ -246,6 +246,7 @@ def test_superpoint_with_lightglue_from_files_localises_a_view(reference, tmp_pa
         matcher_weights=str(tmp_path / 'superpoint_lightglue.pth'),
         max_keypoints=512,
         num_rotations=1,
+        max_hypotheses=1,
         num_retrieved=1,
     )
     known = with_features(reference, (2, 12), config)
