@@ -1,7 +1,7 @@
 """A small real inspector for tests of the node graph: finds red pixels, needs no network.
 
-Its bundle is a folder with model.json: {"model_id", "threshold", "delay_s", "color"}. Intact
-pieces of helpers.small_dataset are grey and blue (or green); defects are red.
+Its bundle is a folder with model.json: {"model_id", "threshold", "delay_s", "load_s", "color"}.
+Intact pieces of helpers.small_dataset are grey and blue (or green); defects are red.
 """
 
 import json
@@ -27,7 +27,14 @@ MIN_OBJECT_PX = 20
 
 
 def write_bundle(
-    path: Path, *, model_id='small', threshold=5.0, delay_s=0.0, version='1.0', color='blue'
+    path: Path,
+    *,
+    model_id='small',
+    threshold=5.0,
+    delay_s=0.0,
+    load_s=0.0,
+    version='1.0',
+    color='blue',
 ):
     """Write a bundle that SmallInspector reads."""
     path.mkdir(parents=True, exist_ok=True)
@@ -35,6 +42,7 @@ def write_bundle(
         'model_id': model_id,
         'threshold': threshold,
         'delay_s': delay_s,
+        'load_s': load_s,
         'version': version,
         'color': color,
     }
@@ -60,6 +68,7 @@ class SmallInspector:
             raise BundleError(f'{file} is damaged: {error}') from error
         if content['version'] != '1.0':
             raise BundleVersionError(f'{file} has version {content["version"]}')
+        time.sleep(content['load_s'])
         return cls(content)
 
     def warm_up(self):

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 
 from diagnostic_msgs.msg import DiagnosticArray
 from pad_msgs.msg import ObjectTrigger
@@ -28,7 +29,7 @@ from pad_inspection.ros.frame_building import build_frame
 from pad_inspection.ros.frame_queue import QueuedFrame
 from pad_inspection.ros.intake import REPLACED, Intake, read_line_layout
 from pad_inspection.ros.model_loading import Model
-from pad_inspection.ros.model_service import ModelService
+from pad_inspection.ros.model_service import LoadingStoppedError, ModelService
 from pad_inspection.ros.monitor import Monitor
 from pad_inspection.ros.node_configs import InspectionNodeConfig
 from pad_inspection.ros.result_publisher import ResultPublisher
@@ -57,7 +58,10 @@ class InspectionNode(LifecycleNode):
         self._deadline_timer = None
         self._throttle = Throttle(_LOG_PERIOD_S)
         self._deadline_group = MutuallyExclusiveCallbackGroup()
-        self._models = ModelService(self, lambda name: self._monitor.forget_scores(name))
+        self._is_stopping: Callable[[], bool] = lambda: False
+        self._models = ModelService(
+            self, lambda name: self._monitor.forget_scores(name), lambda: self._is_stopping()
+        )
         trigger, diagnostics = interfaces.OBJECT_TRIGGER, interfaces.DIAGNOSTICS
         self._triggers = self.create_publisher(
             ObjectTrigger, trigger.name, interfaces.qos(trigger)
@@ -67,16 +71,22 @@ class InspectionNode(LifecycleNode):
         )
         self.create_timer(self._config.diagnostics_period, self._publish_diagnostics)
 
-    def start(self) -> None:
+    def start(self, is_stopping: Callable[[], bool]) -> None:
         """Configure and activate when the parameters say so.
+
+        Args:
+            is_stopping: whether the node was told to end; then it goes no further.
 
         Raises:
             NodeFailedError: it did not work; nobody else would try again.
         """
+        self._is_stopping = is_stopping
         if not self._config.autostart:
             return
         for transition in (self.trigger_configure, self.trigger_activate):
-            if transition() != TransitionCallbackReturn.SUCCESS:
+            if is_stopping():
+                return
+            if transition() != TransitionCallbackReturn.SUCCESS and not is_stopping():
                 raise NodeFailedError('could not be started, see the message above')
 
     # ---- lifecycle ------------------------------------------------------------------------
@@ -94,6 +104,10 @@ class InspectionNode(LifecycleNode):
             self._intake = Intake(
                 self, self._config, self._monitor, self._answer, announce, layout
             )
+        except LoadingStoppedError as error:
+            self.get_logger().info(str(error))
+            self._release()
+            return TransitionCallbackReturn.FAILURE
         except Exception as error:  # rclpy would swallow the message
             kind = '' if isinstance(error, (ValueError, OSError)) else f'{type(error).__name__}: '
             self.get_logger().error(f'cannot configure: {kind}{error}')
