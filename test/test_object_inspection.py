@@ -10,7 +10,7 @@ from pad_inspection.config import InspectionConfig, from_dict
 from pad_inspection.dataset import read_test_images
 from pad_inspection.datatypes import Frame, PoseEstimate, PoseStatus, Rigid3
 from pad_inspection.geometry import compose, pose_error_px, rotation_from_axis_angle
-from pad_inspection.object_inspection import inspect_object
+from pad_inspection.object_inspection import inspect_from_others, inspect_object
 from pad_inspection.pipeline import Inspector
 
 pytestmark = pytest.mark.slow
@@ -75,6 +75,17 @@ def test_a_view_without_a_mask_is_carried_by_the_others(inspector, views):
     assert [f.pose.status for f in found] == [PoseStatus.LOCALIZED] * 3
     assert max(errors_px(found, views, inspector)) < 2.0
     assert found[1].anomaly_map is not None
+
+    # one view after the other, as on a line
+    rig = [v.cam_from_object for v in views]
+    others = [(found[i].pose, rig[i]) for i in (0, 2)]
+    again = inspect_from_others(inspector, frames[1], rig[1], others)
+    assert max(errors_px([again], views[1:2], inspector)) < 2.0
+    assert again.score == pytest.approx(found[1].score, rel=0.05)
+    # two that contradict each other
+    assert inspect_from_others(inspector, frames[1], rig[1], [(found[0].pose, rig[2])]) is None
+    mixed = [others[0], (found[0].pose, rig[2])]
+    assert inspect_from_others(inspector, frames[1], rig[1], mixed) is None
 
 
 def test_a_view_that_contradicts_the_others_is_put_right(inspector, views):

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'evaluate': ('pad_inspection.offline.evaluate', 'measure a bundle on a labelled data set'),
     'evaluate-all': ('pad_inspection.offline.evaluate_all', 'compare methods on all classes'),
     'up': ('pad_inspection.ros.up', 'start the ROS 2 node graph from a parameter file'),
+    'ready': ('pad_inspection.ros.ready', 'wait until the nodes of a line are ready'),
     'bag': ('pad_inspection.ros.bag_command', 'record, play and inspect ROS 2 bags'),
     'log': (
         'pad_inspection.ros.log_command',

@@ -55,14 +55,59 @@ def inspect_object(
     for index, frame in enumerate(frames):
         if index in agreed.views:
             continue
-        again = inspector.inspect(frame, agreed.cam_from_object(cam_from_rig[index]))
-        poses = {index: again.pose, agreed.views[0]: found[agreed.views[0]].pose}
-        together = _agreeing(inspector, poses, cam_from_rig)
-        if len(together) == 1 and len(together[0].views) == 2:
+        first = agreed.views[0]
+        known = found[first].pose, cam_from_rig[first]
+        again = _confirmed(inspector, frame, cam_from_rig[index], agreed, known)
+        if again is not None:
             found[index] = again
         elif found[index].pose.status == PoseStatus.LOCALIZED:
             found[index] = _contradicted(found[index], len(agreed.views))
     return found
+
+
+def inspect_from_others(
+    inspector: Inspector,
+    frame: Frame,
+    cam_from_rig: Rigid3,
+    others: Sequence[tuple[PoseEstimate, Rigid3]],
+) -> Inspection | None:
+    """Inspect a view that was not localised from where other views saw the object then.
+
+    Args:
+        inspector: the model.
+        frame: the view.
+        cam_from_rig: its camera.
+        others: pose of each other view at the same moment, and its camera in the rig.
+
+    Returns:
+        None when the others do not agree on a pose, or the picture does not confirm it.
+    """
+    rig = [camera for _, camera in others]
+    groups = _agreeing(inspector, dict(enumerate(pose for pose, _ in others)), rig)
+    if not groups or (len(groups) > 1 and len(groups[1].views) == len(groups[0].views)):
+        return None
+    return _confirmed(inspector, frame, cam_from_rig, groups[0], others[groups[0].views[0]])
+
+
+def _confirmed(
+    inspector: Inspector,
+    frame: Frame,
+    cam_from_rig: Rigid3,
+    agreed: RigPose,
+    known: tuple[PoseEstimate, Rigid3],
+) -> Inspection | None:
+    """Inspection from a pose in the rig; None when the view does not end at that pose.
+
+    Args:
+        inspector: the model.
+        frame: the view.
+        cam_from_rig: its camera.
+        agreed: the pose.
+        known: one of the views that agree on it, and its camera.
+    """
+    again = inspector.inspect(frame, agreed.cam_from_object(cam_from_rig))
+    together = _agreeing(inspector, {0: again.pose, 1: known[0]}, [cam_from_rig, known[1]])
+    return again if len(together) == 1 and len(together[0].views) == 2 else None
 
 
 def _groups(

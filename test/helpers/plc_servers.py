@@ -6,6 +6,7 @@ still or ready is false.
 """
 
 import asyncio
+import datetime
 import math
 import socket
 import struct
@@ -206,7 +207,7 @@ class OpcUaPlc(SimulatedPlc):
         self._server = Server()
         await self._server.init()
         self._server.set_endpoint(f'opc.tcp://127.0.0.1:{self.port}')
-        self._server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        await self._secure()
         await self._server.register_namespace('urn:test:plc')
         types = {
             'bool': (ua.VariantType.Boolean, False),
@@ -224,6 +225,11 @@ class OpcUaPlc(SimulatedPlc):
             await node.set_writable()
             self._nodes[name], self._types[name] = node, variant
 
+    async def _secure(self):
+        from asyncua import ua
+
+        self._server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+
     async def stop_server(self):
         await self._server.stop()
 
@@ -233,3 +239,100 @@ class OpcUaPlc(SimulatedPlc):
     async def set(self, name, value):
         value = bool(value) if MODBUS_PLACES[name][2] == 'bool' else value
         await self._nodes[name].write_value(value, self._types[name])
+
+
+def make_certificate(folder, name, uri):
+    """Self-signed certificate and key as OPC UA wants them: files <name>.pem, <name>.key.pem."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    key = rsa.generate_private_key(65537, 2048)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    names = [x509.DNSName(socket.gethostname())]
+    if uri:
+        names.insert(0, x509.UniformResourceIdentifier(uri))
+    usage = dict.fromkeys(
+        ('digital_signature', 'content_commitment', 'key_encipherment', 'data_encipherment'), True
+    ) | dict.fromkeys(
+        ('key_agreement', 'key_cert_sign', 'crl_sign', 'encipher_only', 'decipher_only'), False
+    )
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.KeyUsage(**usage), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / f'{name}.pem', folder / f'{name}.key.pem'
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files
+
+
+class SecuredOpcUaPlc(OpcUaPlc):
+    """Wants the user 'pad'; open, or signed and encrypted by a client that it knows."""
+
+    PASSWORD = 'geheim 4711'
+
+    def __init__(self, folder):
+        super().__init__()
+        self.certificate, self._key = make_certificate(folder, 'plc', 'urn:test:plc')
+        self.client = make_certificate(folder, 'client', 'urn:test:line')
+        self.asked = []
+
+    def write_map(self, path, **access):
+        super().write_map(path)
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | access))
+        return path
+
+    async def _secure(self):
+        from asyncua import ua
+        from asyncua.crypto.permission_rules import User, UserRole
+        from asyncua.crypto.validator import CertificateValidator, CertificateValidatorOptions
+
+        policies = ua.SecurityPolicyType
+        self._server.set_security_policy(
+            [policies.NoSecurity, policies.Basic256Sha256_SignAndEncrypt]
+        )
+        await self._server.load_certificate(self.certificate)
+        await self._server.load_private_key(self._key)
+        await self._server.set_application_uri('urn:test:plc')
+        self._server.set_identity_tokens([ua.UserNameIdentityToken])
+        known = self.client[0].read_bytes()
+        options = CertificateValidatorOptions.EXT_VALIDATION
+        basics = CertificateValidator(options | CertificateValidatorOptions.PEER_CLIENT)
+
+        async def validate(certificate, description):
+            from asyncua.common.utils import ServiceError
+            from cryptography.hazmat.primitives.serialization import Encoding
+
+            if certificate.public_bytes(Encoding.PEM) != known:
+                raise ServiceError(ua.StatusCodes.BadCertificateUntrusted)
+            await basics.validate(certificate, description)
+
+        self._server.set_certificate_validator(validate)
+        plc = self
+
+        class Users:
+            def get_user(self, iserver, username=None, password=None, certificate=None):
+                plc.asked.append((username, bool(certificate)))
+                right = (username, password) == ('pad', plc.PASSWORD)
+                return User(role=UserRole.User, name=username) if right else None
+
+        self._server.iserver.set_user_manager(Users())

@@ -101,7 +101,8 @@ class Line:
     def wait_served(self):
         """Wait until reject_node hears an inspection node of each camera.
 
-        The ends of two other processes find each other when they like; what is sent before is lost.
+        The ends of two other processes find each other when they like; what is sent before that is
+        lost.
         """
 
         def hears_all():

@@ -1,12 +1,14 @@
 """A small real inspector for tests of the node graph: finds red pixels, needs no network.
 
-Its bundle is a folder with model.json: {"model_id", "threshold", "delay_s", "color"}. Intact
-pieces of helpers.small_dataset are grey and blue (or green); defects are red.
+Its bundle is a folder with model.json: {"model_id", "threshold", "delay_s", "load_s", "color"}.
+Intact pieces of helpers.small_dataset are grey and blue (or green); defects are red. A piece of
+any other colour is found only by who is told where it is.
 """
 
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -20,14 +22,24 @@ from pad_inspection.datatypes import (
     Rigid3,
     Verdict,
 )
+from pad_inspection.geometry import project_object, unproject
 from pad_inspection.images import mask_bbox
 from pad_inspection.observation import ModelInfo
 
 MIN_OBJECT_PX = 20
+# Of the background.
+GREY = 120
 
 
 def write_bundle(
-    path: Path, *, model_id='small', threshold=5.0, delay_s=0.0, version='1.0', color='blue'
+    path: Path,
+    *,
+    model_id='small',
+    threshold=5.0,
+    delay_s=0.0,
+    load_s=0.0,
+    version='1.0',
+    color='blue',
 ):
     """Write a bundle that SmallInspector reads."""
     path.mkdir(parents=True, exist_ok=True)
@@ -35,6 +47,7 @@ def write_bundle(
         'model_id': model_id,
         'threshold': threshold,
         'delay_s': delay_s,
+        'load_s': load_s,
         'version': version,
         'color': color,
     }
@@ -44,6 +57,8 @@ def write_bundle(
 
 class SmallInspector:
     """Same interface as pipeline.Inspector."""
+
+    scene = SimpleNamespace(center=np.zeros(3))
 
     def __init__(self, content):
         self._content = content
@@ -60,6 +75,7 @@ class SmallInspector:
             raise BundleError(f'{file} is damaged: {error}') from error
         if content['version'] != '1.0':
             raise BundleVersionError(f'{file} has version {content["version"]}')
+        time.sleep(content['load_s'])
         return cls(content)
 
     def warm_up(self):
@@ -82,7 +98,13 @@ class SmallInspector:
             render_backend='cpu',
         )
 
-    def inspect(self, frame):
+    def _pose(self, found, camera):
+        """Pose of a piece that is seen straight ahead, 0.3 m away."""
+        pixel = np.argwhere(found)[:, ::-1].mean(axis=0) + 0.5
+        center = unproject(camera, pixel[None], np.array([0.3]))[0]
+        return Rigid3(np.eye(3), center)
+
+    def inspect(self, frame, cam_from_object=None):
         time.sleep(self._content['delay_s'])
         origin = {
             'camera_name': frame.camera_name,
@@ -94,7 +116,17 @@ class SmallInspector:
         mine, other = (g, b) if self._content['color'] == 'green' else (b, g)
         red, colored = (r > g + 80) & (r > b + 80), (mine > r + 80) & (mine > other + 80)
         found = red | colored
-        if colored.sum() < MIN_OBJECT_PX:
+        if cam_from_object is not None:
+            found = np.abs(frame.image.astype(int) - GREY).max(axis=2) > 30
+            ((u, v),) = np.floor(project_object(frame.camera, cam_from_object, np.zeros((1, 3))))
+            inside = 0 <= u < frame.camera.width and 0 <= v < frame.camera.height
+            if not inside or not found[int(v), int(u)]:
+                message = 'no piece where it should be'
+                pose = PoseEstimate(PoseStatus.POSE_REJECTED, message=message)
+                return Inspection(
+                    Verdict.UNDETERMINED, Reason.NOT_LOCALIZED, message, pose=pose, **origin
+                )
+        elif colored.sum() < MIN_OBJECT_PX:
             message = f'no {self._content["color"]} piece'
             pose = PoseEstimate(PoseStatus.NO_OBJECT, message=message)
             return Inspection(
@@ -111,7 +143,7 @@ class SmallInspector:
             Reason.ANOMALY if rejected else Reason.NONE,
             pose=PoseEstimate(
                 PoseStatus.LOCALIZED,
-                Rigid3(np.eye(3), np.array([0.0, 0.0, 0.3])),
+                self._pose(found, frame.camera) if cam_from_object is None else cam_from_object,
                 confidence=0.9,
             ),
             score=score,

@@ -57,6 +57,7 @@ def test_a_camera_that_stops_rejects_and_is_reported(line):
         cameras=CAMERAS, trigger_timeout=30.0, camera_timeout=1.0, diagnostics_period=0.2
     )
     line.start_reject(cameras=CAMERAS, object_timeout=4.0)
+    line.wait_served()
     expose(line, 'whole', START_NS)
     signals_of(line, 1)
 
@@ -91,6 +92,7 @@ def test_damaged_images_reject_their_piece_only(line):
         trigger_timeout=30.0,
     )
     line.start_reject(cameras=cameras, object_timeout=60.0, **{'decision.min_views': len(cameras)})
+    line.wait_served()
     jpeg = cv2.imencode('.jpg', picture()[..., ::-1])[1].tobytes()
     small = cv2.imencode('.jpg', picture(size=32)[..., ::-1])[1].tobytes()
     cases = {
@@ -137,6 +139,7 @@ def test_a_jump_of_the_clock(line, tmp_path):
         trigger_timeout=4.0,
     )
     line.start_reject(cameras=CAMERAS, object_timeout=20.0)
+    line.wait_served()
     begin, headers = time.monotonic(), []
 
     def now_ns(jump_s=0):
@@ -178,6 +181,7 @@ def test_ten_times_more_images_than_can_be_inspected(line):
     # nothing may be lost on the way: the node is what is tested
     line.start_inspection(cameras=['left'], trigger_timeout=30.0, image_buffer=1000)
     line.start_reject(cameras=['left'], object_timeout=600.0)
+    line.wait_served()
     begin, headers = time.monotonic(), {}
     for index in range(100):
         due = begin + index * 0.02

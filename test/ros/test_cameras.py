@@ -63,6 +63,7 @@ def test_views_along_the_belt_come_to_one_signal(line, tmp_path):
         trigger_timeout=5.0,
     )
     line.start_reject(cameras=cameras, object_timeout=60.0)
+    line.wait_served()
     signals = line.received[interfaces.REJECT_SIGNAL.name]
     line.publisher(interfaces.BELT_STATE)
     line.wait_connected()
@@ -103,6 +104,7 @@ def test_a_piece_that_nobody_announced_is_found_and_announced(line, tmp_path):
         trigger_timeout=1.0,
     )
     line.start_reject(cameras=cameras, object_timeout=60.0)
+    line.wait_served()
     line.wait_connected()
     line.publisher(interfaces.BELT_STATE)
     line.wait_connected()

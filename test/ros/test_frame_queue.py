@@ -219,3 +219,53 @@ def test_memory_of_replaced_images_is_bounded():
     queue, _ = make(trigger_timeout=3600.0)
     given_up = [f.stamp_ns for stamp in range(1000) for f in queue.put_image('a', 'i', stamp)[0]]
     assert len(queue) == 257 and given_up == list(range(743))
+
+
+def taken(queue):
+    queue.put_camera_info('a', 'info', 7)
+    queue.put_image('a', 'image', 7)
+    return queue.take()
+
+
+def test_a_held_image_is_taken_once_more_after_what_it_waits_for():
+    queue, clock = make(exact_info=False)
+    queue.put_camera_info('b', 'info', 7)
+    first = taken(queue)
+    clock.now += 1.0
+    queue.put_image('b', 'later', 7)
+    asked = []
+
+    def seconds_left(waiting, now):
+        asked.append(([frame.camera for frame in waiting], now))
+        return None if waiting else 0.0
+
+    assert queue.hold(first, 'found', seconds_left)
+    queue.done(first)
+    assert len(queue) == 2
+    second = queue.take()
+    assert second.camera == 'b' and second.first is None
+    assert queue.take() is first and first.first == 'found'
+    assert asked[0] == (['b'], clock.now) and not len(queue)
+
+
+def test_a_held_image_is_answered_once_when_its_time_is_over_or_all_end():
+    queue, clock = make()
+    frame = taken(queue)
+    assert queue.hold(frame, 'found', lambda waiting, now: 1000.0)
+    clock.now += 5.0
+    assert queue.expire(10.0) == []
+    assert queue.expire(5.0) == [frame] and queue.claim_answer(frame)
+    assert queue.expire(5.0) == queue.drain() == [] and not len(queue)
+
+    queue, _ = make()
+    frame = taken(queue)
+    assert queue.hold(frame, 'found', lambda waiting, now: 1000.0)
+    assert queue.drain() == [frame] and queue.wait_until_answered(0.0)
+
+    # the deadline came while it was inspected
+    queue, clock = make()
+    frame = taken(queue)
+    assert queue.expire(0.0) == [frame] and queue.claim_answer(frame)
+    assert not queue.hold(frame, 'found', lambda waiting, now: 0.0)
+    queue.done(frame)
+    assert not len(queue) and queue.wait_until_answered(0.0)

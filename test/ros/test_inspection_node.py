@@ -9,6 +9,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from lifecycle_msgs.srv import ChangeState
 from pad_msgs.msg import InspectionResult
 from pad_msgs.srv import ReloadModel
 from sensor_msgs.msg import CompressedImage
@@ -295,6 +296,39 @@ def test_two_interrupts_end_it_cleanly_and_answer_what_waits(line, pause_s):
         line.executor.spin_once(timeout_sec=0.1)
     assert len(arrays) == len(sent)
     assert 'Traceback' not in line.graph.log_tail('/inspection_node')
+
+
+@pytest.mark.parametrize('way', ['autostart', 'configure', 'reload'])
+def test_told_to_end_while_models_load_it_ends_after_the_one_that_loads(line, way):
+    """Whoever asked for the models: start-up, a lifecycle manager, or the reload service."""
+    slow = write_bundle(line.path / 'slow', load_s=2.0)
+    products = {'bundles': [f'a={slow}', f'b={slow}']}
+    if way == 'reload':
+        line.start_inspection()
+        request = ReloadModel.Request(model_uri=str(slow))
+        client = line.node.create_client(ReloadModel, '/inspection_node/reload_model')
+    else:
+        values = line.inspection_parameters(**products, autostart=way == 'autostart')
+        line.graph.start(NodeSpec('inspection_node', values))
+        request = ChangeState.Request()
+        request.transition.label = 'configure'
+        client = line.node.create_client(ChangeState, '/inspection_node/change_state')
+    if way != 'autostart':
+        line.wait(client.service_is_ready, 'service')
+        client.call_async(request)
+
+    def log():
+        return (line.path / 'log' / 'inspection_node.log').read_text()
+
+    line.wait(lambda: f'loading {slow}' in log(), 'beginning of the load')
+    process = line.graph.process('/inspection_node')
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    assert 'told to end while a model was loaded' in log()
+    assert log().count(f'loading {slow}') == 1 and f'loaded {slow}' not in log()
+    assert way == 'reload' or 'active: model' not in log()
+    assert 'Traceback' not in log() and 'cannot configure' not in log()
 
 
 def test_bundle_path():

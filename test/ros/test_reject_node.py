@@ -3,7 +3,6 @@
 import signal
 
 import numpy as np
-import pytest
 from pad_msgs.msg import InspectionResult, StopRequest
 from std_srvs.srv import Trigger
 

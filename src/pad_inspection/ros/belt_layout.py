@@ -143,7 +143,7 @@ def _station(name: str, content: Any, window: float) -> Station:
     if not isinstance(content, dict) or not set(content) <= wanted:
         raise ValueError(f'camera {name} is {content!r}, wanted some of {sorted(wanted)}')
     pose = content.get('conveyor_from_camera')
-    pose = None if pose is None else _pose(name, pose)
+    pose = None if pose is None else pose_of(pose, f'camera {name}: conveyor_from_camera')
     position = content.get('position')
     if position is None and pose is not None:
         position = _looks_at(name, pose)
@@ -156,16 +156,20 @@ def _station(name: str, content: Any, window: float) -> Station:
     return Station(float(position), float(window), pose)
 
 
-def _pose(name: str, content: Any) -> Rigid3:
-    """Pose from translation and rotation_xyzw."""
+def pose_of(content: Any, what: str) -> Rigid3:
+    """Pose from translation and rotation_xyzw.
+
+    Raises:
+        ValueError: it is not in that form; begins with ``what``.
+    """
     try:
         x, y, z, w = (float(value) for value in content['rotation_xyzw'])
         translation = np.array(content['translation'], np.float64)
         return Rigid3(geometry.rotation_from_quat(np.array([w, x, y, z])), translation)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f'camera {name}: conveyor_from_camera is {content!r}, wanted translation [x, y, z] '
-            f'and rotation_xyzw [x, y, z, w] ({error})'
+            f'{what} is {content!r}, wanted translation [x, y, z] and rotation_xyzw '
+            f'[x, y, z, w] ({error})'
         ) from error
 
 

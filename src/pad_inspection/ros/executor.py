@@ -10,6 +10,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.context import Context
 from rclpy.executors import (
     ConditionReachedException,
     Executor,
@@ -29,13 +30,14 @@ class QuickCallbackGroup(MutuallyExclusiveCallbackGroup):
 class LineExecutor(Executor):
     """Quick callbacks run in the thread that spins, all others in a pool of threads."""
 
-    def __init__(self, num_threads: int):
+    def __init__(self, num_threads: int, *, context: Context | None = None):
         """Make the pool.
 
         Args:
             num_threads: of the pool.
+            context: of rclpy; None = the default one.
         """
-        super().__init__()
+        super().__init__(context=context)
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix='callbacks')
         self._submitted: list = []
 
@@ -46,8 +48,9 @@ class LineExecutor(Executor):
             timeout_sec: to wait for one, None = as long as it takes.
 
         Raises:
-            Exception: what a callback raised.
+            Exception: what a callback raised, now or since the last call.
         """
+        self._collect()
         try:
             task, entity, _ = self.wait_for_ready_callbacks(timeout_sec=timeout_sec)
         except (
@@ -65,20 +68,24 @@ class LineExecutor(Executor):
         if task not in self._submitted:
             self._submitted.append(task)
             self._pool.submit(task)
+        self._collect()
+
+    def _collect(self) -> None:
+        """Forget the callbacks of the pool that have ended; raise what one of them raised."""
         done = [task for task in self._submitted if task.done()]
         self._submitted = [task for task in self._submitted if task not in done]
         for task in done:
             task.result()
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
-        """Begin no callback any more; wait for those in the pool.
+        """Begin no callback any more; wait for those that run in the pool, as long as it takes.
 
         Args:
-            timeout_sec: see rclpy; the pool is waited for in any case.
+            timeout_sec: of rclpy's own clean-up.
 
         Returns:
-            Whether all callbacks have ended.
+            See rclpy.
         """
-        ended = super().shutdown(timeout_sec)
-        self._pool.shutdown()
-        return ended
+        # first: a callback that begins after rclpy's part takes its message and then fails
+        self._pool.shutdown(cancel_futures=True)
+        return super().shutdown(timeout_sec)

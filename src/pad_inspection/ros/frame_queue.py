@@ -1,8 +1,9 @@
 """Images that wait for their CameraInfo, their piece and the worker: one short queue a camera.
 
 Plain Python without ROS: callbacks put, one worker takes. Every image that is put leaves exactly
-once: taken, or handed back because it is needless or a newer one replaced it, or drained. A
-replaced image still waits for its trigger, without its data: its answer must name the right piece.
+once: taken, or handed back because it is needless or a newer one replaced it, or drained; one that
+was taken may be held and is then taken once more. A replaced image still waits for its trigger,
+without its data: its answer must name the right piece.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class QueuedFrame:
         match: its piece, None while or when nobody knows it.
         replaced: a newer image took its place; it is not inspected.
         answered: its result is out, see FrameQueue.claim_answer.
+        first: what a first inspection gave, of an image that was held.
     """
 
     camera: str
@@ -48,6 +50,11 @@ class QueuedFrame:
     match: Match | None = None
     replaced: bool = False
     answered: bool = False
+    first: Any = None
+
+
+# Images that wait, monotonic time -> s that a held one still waits; None: until one of them left
+SecondsLeft = Callable[[Sequence[QueuedFrame], float], float | None]
 
 
 class FrameQueue:
@@ -84,6 +91,8 @@ class FrameQueue:
         self._frames: dict[str, deque[QueuedFrame]] = {camera: deque() for camera in cameras}
         # replaced images whose trigger may still come
         self._unnamed: list[QueuedFrame] = []
+        # inspected images that wait for other views
+        self._held: dict[QueuedFrame, SecondsLeft] = {}
         self._infos: dict[str, OrderedDict[int, Any]] = {c: OrderedDict() for c in cameras}
 
     def __len__(self) -> int:
@@ -172,9 +181,16 @@ class FrameQueue:
                 now = self._clock()
                 heads = [frames[0] for frames in self._frames.values() if frames]
                 waits = []
+                heads += self._held
                 # an answer costs nothing, so those that need no inspection go first
                 for frame in [*self._unnamed, *sorted(heads, key=lambda f: f.arrived)]:
-                    wait = self._seconds_to_ready(frame, now)
+                    held = self._held.get(frame)
+                    if held is None:
+                        wait = self._seconds_to_ready(frame, now)
+                    else:
+                        wait = held([f for frames in self._frames.values() for f in frames], now)
+                    if wait is None:
+                        continue
                     if wait <= 0:
                         self._remove(frame)
                         self._working.append(frame)
@@ -185,6 +201,8 @@ class FrameQueue:
 
     def _remove(self, frame: QueuedFrame) -> None:
         """Take an image out of where it waits."""
+        if self._held.pop(frame, None) is not None:
+            return
         (self._unnamed if frame.replaced else self._frames[frame.camera]).remove(frame)
 
     def _seconds_to_ready(self, frame: QueuedFrame, now: float) -> float:
@@ -229,12 +247,34 @@ class FrameQueue:
 
     def _waiting(self) -> list[QueuedFrame]:
         """All images that are not in work."""
-        return [*self._unnamed, *(frame for frames in self._frames.values() for frame in frames)]
+        frames = (frame for frames in self._frames.values() for frame in frames)
+        return [*self._unnamed, *self._held, *frames]
+
+    def hold(self, frame: QueuedFrame, first: Any, seconds_left: SecondsLeft) -> bool:
+        """Put a taken image back, to be taken once more.
+
+        Args:
+            frame: the image.
+            first: kept with it.
+            seconds_left: how long it still waits; called by ``take``.
+
+        Returns:
+            False when its answer is out: then it is not held.
+        """
+        with self._changed:
+            if frame.answered:
+                return False
+            frame.first = first
+            self._working.remove(frame)
+            self._held[frame] = seconds_left
+            self._changed.notify_all()
+            return True
 
     def done(self, frame: QueuedFrame) -> None:
-        """Tell that a taken image was answered."""
+        """Tell that a taken image was answered, or is held."""
         with self._changed:
-            self._working.remove(frame)
+            if frame in self._working:
+                self._working.remove(frame)
             self._changed.notify_all()
 
     def wait_until_answered(self, timeout: float) -> bool:

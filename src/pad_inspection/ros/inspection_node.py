@@ -15,6 +15,8 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
+from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray
 from pad_msgs.msg import ObjectTrigger
@@ -28,10 +30,11 @@ from pad_inspection.ros.frame_building import build_frame
 from pad_inspection.ros.frame_queue import QueuedFrame
 from pad_inspection.ros.intake import REPLACED, Intake, read_line_layout
 from pad_inspection.ros.model_loading import Model
-from pad_inspection.ros.model_service import ModelService
+from pad_inspection.ros.model_service import LoadingStoppedError, ModelService
 from pad_inspection.ros.monitor import Monitor
 from pad_inspection.ros.node_configs import InspectionNodeConfig
 from pad_inspection.ros.result_publisher import ResultPublisher
+from pad_inspection.ros.rig import Found, RigViews, read_rig
 from pad_inspection.ros.runner import NodeFailedError, run
 from pad_inspection.ros.throttle import Throttle
 
@@ -53,11 +56,15 @@ class InspectionNode(LifecycleNode):
         self._monitor = _monitor(self._config)
         self._intake: Intake | None = None
         self._results: ResultPublisher | None = None
+        self._rig: RigViews | None = None
         self._worker: threading.Thread | None = None
         self._deadline_timer = None
         self._throttle = Throttle(_LOG_PERIOD_S)
         self._deadline_group = MutuallyExclusiveCallbackGroup()
-        self._models = ModelService(self, lambda name: self._monitor.forget_scores(name))
+        self._is_stopping: Callable[[], bool] = lambda: False
+        self._models = ModelService(
+            self, lambda name: self._monitor.forget_scores(name), lambda: self._is_stopping()
+        )
         trigger, diagnostics = interfaces.OBJECT_TRIGGER, interfaces.DIAGNOSTICS
         self._triggers = self.create_publisher(
             ObjectTrigger, trigger.name, interfaces.qos(trigger)
@@ -67,16 +74,22 @@ class InspectionNode(LifecycleNode):
         )
         self.create_timer(self._config.diagnostics_period, self._publish_diagnostics)
 
-    def start(self) -> None:
+    def start(self, is_stopping: Callable[[], bool]) -> None:
         """Configure and activate when the parameters say so.
+
+        Args:
+            is_stopping: whether the node was told to end; then it goes no further.
 
         Raises:
             NodeFailedError: it did not work; nobody else would try again.
         """
+        self._is_stopping = is_stopping
         if not self._config.autostart:
             return
         for transition in (self.trigger_configure, self.trigger_activate):
-            if transition() != TransitionCallbackReturn.SUCCESS:
+            if is_stopping():
+                return
+            if transition() != TransitionCallbackReturn.SUCCESS and not is_stopping():
                 raise NodeFailedError('could not be started, see the message above')
 
     # ---- lifecycle ------------------------------------------------------------------------
@@ -87,6 +100,7 @@ class InspectionNode(LifecycleNode):
             self._config = parameters.read_own(self, 'inspection_node')
             self._config.check_cameras()
             layout = read_line_layout(self._config)
+            self._rig = _rig(self._config)
             self._monitor = _monitor(self._config)
             self._models.configure(self._config)
             self._results = ResultPublisher(self, self._config)
@@ -94,6 +108,10 @@ class InspectionNode(LifecycleNode):
             self._intake = Intake(
                 self, self._config, self._monitor, self._answer, announce, layout
             )
+        except LoadingStoppedError as error:
+            self.get_logger().info(str(error))
+            self._release()
+            return TransitionCallbackReturn.FAILURE
         except Exception as error:  # rclpy would swallow the message
             kind = '' if isinstance(error, (ValueError, OSError)) else f'{type(error).__name__}: '
             self.get_logger().error(f'cannot configure: {kind}{error}')
@@ -155,9 +173,11 @@ class InspectionNode(LifecycleNode):
         if self._intake is None:
             return
         self._intake.shut()
-        for frame in self._intake.queue.drain():
-            self._answer(frame, Reason.FRAME_DROPPED, text)
-        self._intake.queue.wait_until_answered(_FINISH_S)
+        # the image in work may be held for other views, which then are gone
+        for _ in range(2):
+            for frame in self._intake.queue.drain():
+                self._answer(frame, Reason.FRAME_DROPPED, text)
+            self._intake.queue.wait_until_answered(_FINISH_S)
 
     def _release(self) -> None:
         """End the worker, close topics, drop the models."""
@@ -200,15 +220,10 @@ class InspectionNode(LifecycleNode):
         if self._intake.is_needless(queued):
             self._answer(queued, Reason.NO_PIECE, 'no piece needs this image')
             return
-        try:
-            frame = self._frame(queued)
-        except ValueError as error:
-            self._answer(queued, Reason.IMAGE_INVALID, str(error))
+        found = self._look_again(queued) if queued.first is not None else self._look(queued)
+        if found is None:
             return
-        announced = queued.match.object_type if queued.match else ''
-        inspection, product, model = self._models.models.inspect(
-            frame, announced or queued.object_type
-        )
+        _, inspection, product, model = found
         inspection = self._intake.place(queued, inspection, product)
         if self._is_late(queued) and inspection.verdict != Verdict.UNDETERMINED:
             inspection = dataclasses.replace(
@@ -218,6 +233,34 @@ class InspectionNode(LifecycleNode):
                 message=self._late_message(queued),
             )
         self._publish(queued, inspection, product, model)
+
+    def _look(self, queued: QueuedFrame) -> Found | None:
+        """Inspect an image by itself; None when it was answered, or is held for other views."""
+        try:
+            frame = self._frame(queued)
+        except ValueError as error:
+            self._answer(queued, Reason.IMAGE_INVALID, str(error))
+            return None
+        announced = queued.match.object_type if queued.match else ''
+        found = Found(frame, *self._models.models.inspect(frame, announced or queued.object_type))
+        rig = self._rig
+        if rig is None:
+            return found
+        rig.note(found)
+        if rig.can_help(found) and self._intake.queue.hold(
+            queued, found, lambda waiting, now: rig.seconds_left(queued, waiting, now)
+        ):
+            self._monitor.count('waited for other views')
+            return None
+        return found
+
+    def _look_again(self, queued: QueuedFrame) -> Found:
+        """Inspect an image that was held from where the other views saw the piece."""
+        again = self._rig.inspect_again(queued.first)
+        if again is None:
+            return queued.first
+        self._monitor.count('inspected from the pose in other views')
+        return again
 
     def _frame(self, queued: QueuedFrame) -> Frame:
         """Frame of a queued image.
@@ -313,6 +356,17 @@ class InspectionNode(LifecycleNode):
             )
             if report.warn:
                 self.get_logger().warning(report.text, throttle_duration_sec=_HEALTH_LOG_PERIOD_S)
+
+
+def _rig(config: InspectionNodeConfig) -> RigViews | None:
+    """Views that help each other, where the parameters name a rig."""
+    if not config.rig:
+        return None
+    return RigViews(
+        read_rig(Path(config.rig), config.cameras),
+        tolerance=config.trigger_tolerance,
+        patience=config.trigger_timeout,
+    )
 
 
 def _monitor(config: InspectionNodeConfig) -> Monitor:

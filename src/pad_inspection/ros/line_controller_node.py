@@ -57,6 +57,7 @@ class LineControllerNode(Node):
             on_error=self._on_error,
         )
         self._fault = ''
+        self._told = (False, False)
         self._started_ns = self.get_clock().now().nanoseconds
         self._stops: dict[str, StopRequest] = {}
         self._publish_and_subscribe()
@@ -159,11 +160,12 @@ class LineControllerNode(Node):
     def _check(self) -> None:
         """Look whether controller and reject_node can be relied on."""
         self._handover.trusted = self._watch.lost_since is None and not self._ending.is_set()
-        fault = self._handover.fault
-        if bool(fault) != bool(self._fault):
-            self._fault = fault
+        self._fault = self._handover.fault
+        # a fault may be found before the first attempt to connect has told its cause
+        state = (bool(self._fault), bool(self._fault and self._handover.last_error))
+        if state != self._told:
+            self._told = state
             self._publish_stop()
-        self._fault = fault
 
     def _publish_stop(self) -> None:
         """Tell whether the line should stop because of the controller."""

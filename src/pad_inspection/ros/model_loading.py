@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,16 @@ def bundle_path(uri: str) -> Path:
     return Path(uri)
 
 
-def load_inspector(factory: str, path: Path, overrides: dict):
+def load_inspector(
+    factory: str, path: Path, overrides: dict, check: Callable[[], None] = lambda: None
+) -> Any:
     """Load a model with the class that a parameter names, and run it once.
 
     Args:
         factory: 'module:name' of a class with from_bundle(path, config).
         path: the bundle.
         overrides: options that differ from the bundle's, nested.
+        check: called between the steps, which take seconds; what it raises ends the loading.
 
     Raises:
         ValueError: no such class, or bad options.
@@ -61,7 +65,9 @@ def load_inspector(factory: str, path: Path, overrides: dict):
         # a preset stands for all options; single options change what the bundle knows
         base = None if 'preset' in overrides else bundle_config(path)
         config = from_dict(InspectionConfig, overrides, base)
+    check()
     inspector = inspector_class.from_bundle(path, config)
+    check()
     inspector.warm_up()
     return inspector
 

@@ -23,18 +23,29 @@ from pad_inspection.ros.models import ModelSet, parse_bundles
 from pad_inspection.ros.node_configs import InspectionNodeConfig
 
 
+class LoadingStoppedError(RuntimeError):
+    """A model is not loaded any more, because the node was told to end."""
+
+
 class ModelService:
     """The service reload_model, the topic model_info, and the models behind both."""
 
-    def __init__(self, node: LifecycleNode, on_swap: Callable[[str], None]):
+    def __init__(
+        self,
+        node: LifecycleNode,
+        on_swap: Callable[[str], None],
+        is_stopping: Callable[[], bool],
+    ):
         """Offer the service; no model yet.
 
         Args:
             node: whose parameters say what to load.
             on_swap: called with the product after another model was put in use.
+            is_stopping: whether the node was told to end.
         """
         self._node = node
         self._on_swap = on_swap
+        self._is_stopping = is_stopping
         self._config: InspectionNodeConfig | None = None
         self._loading = threading.Lock()
         self._publisher = None
@@ -53,6 +64,7 @@ class ModelService:
 
         Raises:
             ValueError, FileNotFoundError: see models.parse_bundles and load_inspector.
+            LoadingStoppedError: the node was told to end meanwhile.
         """
         self._config = config
         uris = parse_bundles(config.bundle, config.bundles)
@@ -85,14 +97,21 @@ class ModelService:
             self._publisher.publish(message)
 
     def _load(self, uri: str) -> Model:
-        """Load a model. Raises as bundle_path and load_inspector."""
+        """Load a model. Raises as bundle_path and load_inspector, and LoadingStoppedError."""
         path = bundle_path(uri)
+        self._node.get_logger().info(f'loading {path}')
         begin = time.monotonic()
         overrides = parameters.read_inspection(self._node)
-        inspector = load_inspector(self._config.inspector, path, overrides)
+        inspector = load_inspector(self._config.inspector, path, overrides, self._check)
+        self._check()
         self._node.get_logger().info(f'loaded {path} in {time.monotonic() - begin:.1f} s')
         stamp = self._node.get_clock().now().to_msg()
         return loaded_model(inspector, path, Header(stamp=stamp))
+
+    def _check(self) -> None:
+        """Raise LoadingStoppedError when the node was told to end."""
+        if self._is_stopping():
+            raise LoadingStoppedError('told to end while a model was loaded')
 
     def _on_reload(self, request, response):
         """Load another model beside the running one and swap it in between two images."""

@@ -86,6 +86,11 @@ class InspectionNodeConfig(CheckedOptions):
     trigger_tolerance: float = option(
         0.0, 'trigger and image stamps may differ by this', unit='s', low=0.0, high=60.0
     )
+    rig: str = option(
+        '',
+        'YAML file with the poses of cameras that are fixed to each other and fired together: a '
+        'view that is not localised alone is inspected from where the others see the piece',
+    )
     deadline: float = option(
         0.0,
         'from arrival to result; then the answer is UNDETERMINED (DEADLINE_MISSED), also while '

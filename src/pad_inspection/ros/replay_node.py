@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from pad_msgs.msg import InspectionResultArray, ModelInfo, ReplayStatus
 from rclpy.duration import Duration
@@ -95,8 +96,9 @@ class ReplayNode(Node):
             interfaces.qos(interfaces.MODEL_INFO),
         )
 
-    def start(self) -> None:
+    def start(self, is_stopping: Callable[[], bool]) -> None:
         """Begin to play."""
+        del is_stopping
         self._player.start()
 
     def close(self) -> None:

@@ -51,7 +51,8 @@ def run(make_node: Callable, args: list[str] | None = None, *, threads: int = 2)
     """Start rclpy, spin the node, clean up.
 
     Args:
-        make_node: () -> node. The node may have ``start()`` (called once the executor has it),
+        make_node: () -> node. The node may have ``start(is_stopping)`` (called once the executor
+            has it; a start that takes long looks whether it ``is_stopping()`` and returns),
             ``finished`` (an exit code ends the process, None goes on) and ``close()`` (called
             while the middleware still works).
         args: command line, None = sys.argv.
@@ -82,7 +83,7 @@ def run(make_node: Callable, args: list[str] | None = None, *, threads: int = 2)
         try:
             node = make_node()
             executor.add_node(node)
-            getattr(node, 'start', lambda: None)()
+            getattr(node, 'start', lambda is_stopping: None)(stop.is_set)
         except (NodeFailedError, ValueError, FileNotFoundError) as error:
             name = 'node' if node is None else node.get_name()
             print(f'{name}: {error}', file=sys.stderr, flush=True)
@@ -100,9 +101,10 @@ def run(make_node: Callable, args: list[str] | None = None, *, threads: int = 2)
             waker.join()
         if node is not None:
             getattr(node, 'close', lambda: None)()
+        # waits for callbacks: one may just be loading a model
+        executor.shutdown(timeout_sec=2.0)
         # nothing is lost any more: a middleware that hangs must not keep the next node waiting
         faulthandler.dump_traceback_later(_SHUTDOWN_S, exit=True)
-        executor.shutdown(timeout_sec=2.0)
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()

@@ -21,11 +21,13 @@ from dataclasses import dataclass, replace
 
 from pad_inspection.datatypes import Reason, Verdict
 from pad_inspection.ros.node_configs import LineControllerNodeConfig
-from pad_inspection.ros.plc.link import PlcError, PlcLink, Value
+from pad_inspection.ros.plc.link import PlcError, PlcLink, PlcRefusedError, Value
 from pad_inspection.ros.plc.variable_map import VariableMap
 
 # Sequence numbers that are remembered: a signal that is sent again is handed over once.
 _REMEMBERED = 1000
+# Pause after the controller refused user or certificate, s: many lock a user out who tries often.
+_REFUSED_PAUSE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Handover:
         self._reset = False
         self._next_beat = self._next_attempt = -math.inf
         self._last_answer = self._head_since = clock()
+        self.last_error = ''
         self.connected = False
         self.trusted = False
         self.stop = False
@@ -124,7 +127,8 @@ class Handover:
         now, limit = self._clock(), self._config.fault_timeout
         silent = now - self._last_answer
         if silent > limit:
-            return f'the line controller has not answered for {silent:.1f} s'
+            cause = f' ({self.last_error})' if self.last_error else ''
+            return f'the line controller has not answered for {silent:.1f} s{cause}'
         with self._lock:
             head = self._waiting[0] if self._waiting else None
             waited = now - self._head_since
@@ -147,8 +151,11 @@ class Handover:
                 self._exchange()
             self._hand_over()
         except PlcError as error:
-            self._disconnect(str(error))
-            return self._config.retry_period
+            pause = self._config.retry_period
+            if isinstance(error, PlcRefusedError):
+                pause = max(pause, _REFUSED_PAUSE_S)
+            self._disconnect(str(error), pause)
+            return pause
         if len(self):
             return self._config.poll_period
         return max(0.0, self._next_beat - self._clock())
@@ -171,6 +178,7 @@ class Handover:
         acknowledged = self._link.read(['acknowledge'])['acknowledge']
         self.connected = True
         self._answered()
+        self.last_error = ''
         self._next_beat = -math.inf
         with self._lock:
             if self._taken_before is None:
@@ -183,13 +191,14 @@ class Handover:
             self._written = None
         self.counts['connections'] += 1
 
-    def _disconnect(self, text: str) -> None:
-        """Give up the connection for a while."""
+    def _disconnect(self, text: str, pause: float) -> None:
+        """Give up the connection for ``pause`` s."""
+        self.last_error = text
         self._on_error(text)
         self._link.close()
         self.connected = False
         self.counts['failures'] += 1
-        self._next_attempt = self._clock() + self._config.retry_period
+        self._next_attempt = self._clock() + pause
 
     def _answered(self) -> None:
         self._last_answer = self._clock()

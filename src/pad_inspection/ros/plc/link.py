@@ -14,6 +14,10 @@ class PlcError(ConnectionError):
     """The line controller did not answer, or refused; the message says what was asked."""
 
 
+class PlcRefusedError(PlcError):
+    """The line controller does not want this user or this certificate."""
+
+
 class PlcLink(Protocol):
     """Connection to a line controller. Calls wait for the answer; not thread-safe."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from asyncua import ua
+from asyncua.crypto.uacrypto import CertProperties
 from asyncua.sync import Client, ThreadLoop, ThreadLoopNotRunning
 
-from pad_inspection.ros.plc.link import PlcError, Value
+from pad_inspection.ros.plc.link import PlcError, PlcRefusedError, Value
+from pad_inspection.ros.plc.opcua_access import read_password, read_security
 from pad_inspection.ros.plc.variable_map import VariableMap
 
 _TYPES = {
@@ -28,6 +29,18 @@ _ERRORS = (
     concurrent.futures.CancelledError,
     ua.UaError,
     ThreadLoopNotRunning,
+)
+# What a server says to a user or a certificate that it does not want.
+_REFUSALS = (
+    ua.uaerrors.BadUserAccessDenied,
+    ua.uaerrors.BadIdentityTokenInvalid,
+    ua.uaerrors.BadIdentityTokenRejected,
+    ua.uaerrors.BadSecurityChecksFailed,
+    ua.uaerrors.BadCertificateInvalid,
+    ua.uaerrors.BadCertificateTimeInvalid,
+    ua.uaerrors.BadCertificateUntrusted,
+    ua.uaerrors.BadCertificateUriInvalid,
+    ua.uaerrors.BadCertificateUseNotAllowed,
 )
 # Connecting takes several requests.
 _CONNECT_REQUESTS = 8
@@ -48,6 +61,9 @@ class OpcUaLink:
                 ua.NodeId.from_string(variable.node)
             except ua.UaError as error:
                 raise ValueError(f'{variable.name}: node {variable.node!r}: {error}') from error
+        self._security = read_security(variable_map.security) if variable_map.security else None
+        if variable_map.password_file:
+            read_password(variable_map.password_file)
 
     def connect(self) -> None:
         """See PlcLink."""
@@ -56,7 +72,8 @@ class OpcUaLink:
         self._loop.daemon = True
         self._loop.start()
         self._client = Client(self._map.endpoint, timeout=self._timeout, tloop=self._loop)
-        self._ask('connecting', self._connect)
+        # certificates, keys and odd servers: asyncua stumbles over them in many ways
+        self._ask('connecting', self._connect, (Exception,))
         self._loop.timeout = 2 * self._timeout
         variables = self._map.variables
         self._nodes = {name: self._client.get_node(v.node) for name, v in variables.items()}
@@ -66,12 +83,22 @@ class OpcUaLink:
 
     def _connect(self) -> None:
         """Log in."""
-        if self._map.security:
-            self._client.set_security_string(self._map.security)
+        security = self._security
+        if security is not None:
+            server = security.server_certificate
+            self._client.application_uri = security.application_uri
+            self._client.set_security(
+                security.policy,
+                CertProperties(security.certificate, 'der'),
+                CertProperties(security.key, 'der'),
+                server_certificate=None if server is None else CertProperties(server, 'der'),
+                mode=security.mode,
+            )
         if self._map.user:
             self._client.set_user(self._map.user)
         if self._map.password_file:
-            self._client.set_password(Path(self._map.password_file).read_text().strip())
+            # read anew: a mended password counts without a restart
+            self._client.set_password(read_password(self._map.password_file))
         self._client.connect()
 
     def write(self, values: Mapping[str, Value]) -> None:
@@ -105,12 +132,23 @@ class OpcUaLink:
         self._loop.stop()
         self._loop = self._client = None
 
-    def _ask(self, text: str, request: Callable[[], Any]) -> Any:
+    def _ask(
+        self,
+        text: str,
+        request: Callable[[], Any],
+        errors: tuple[type[Exception], ...] = _ERRORS,
+    ) -> Any:
         """Answer of the controller; PlcError when there is none or it refuses."""
         if self._client is None:
             raise PlcError(f'{self._map.endpoint}: {text}: not connected')
         try:
             return request()
-        except _ERRORS as error:
+        except _REFUSALS as error:
+            who = f'user {self._map.user!r}' if self._map.user else 'an anonymous user'
+            raise PlcRefusedError(
+                f'{self._map.endpoint}: {text} as {who}, security '
+                f'{self._security.label if self._security else "none"}: {error}'
+            ) from error
+        except errors as error:
             detail = str(error) or type(error).__name__
             raise PlcError(f'{self._map.endpoint}: {text}: {detail}') from error

@@ -72,7 +72,7 @@ class VariableMap:
         endpoint: address with port.
         variables: by name.
         device_id, word_order: Modbus; word_order 'big' has the high word first.
-        user, password_file, security: OPC UA; security as asyncua's set_security_string takes it.
+        user, password_file, security: OPC UA; see opcua_access.
     """
 
     protocol: str
@@ -129,6 +129,9 @@ def _parse(content: Any, endpoint: str) -> VariableMap:
     if set(content) - known:
         raise ValueError(f'unknown key(s) {sorted(set(content) - known)}, wanted {sorted(known)}')
     address = endpoint or content.get('endpoint', '')
+    if isinstance(address, str) and '@' in urlsplit(address).netloc:
+        # the address is logged
+        raise ValueError('endpoint holds a user or a password, wanted user and password_file')
     if not isinstance(address, str) or urlsplit(address).scheme != scheme:
         raise ValueError(f'endpoint is {address!r}, wanted {scheme}://<host>:{port}')
     given = content.get('variables')
@@ -151,6 +154,8 @@ def _parse(content: Any, endpoint: str) -> VariableMap:
         wanted = int if name == 'device_id' else str
         if not isinstance(value, wanted):
             raise ValueError(f'{name} is {value!r}, wanted a value of type {wanted.__name__}')
+    if ('user' in values) != ('password_file' in values):
+        raise ValueError('wanted user and password_file, or none of them')
     if values.get('word_order', 'big') not in ('big', 'little'):
         raise ValueError(f'word_order is {values["word_order"]!r}, wanted big or little')
     return VariableMap(protocol, address, variables, **values)
