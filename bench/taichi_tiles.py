@@ -24,11 +24,11 @@ Integers = ti.types.ndarray(dtype=ti.i32)
 
 
 @ti.func
-def alpha_of(ellipses: ti.template(), k, x, y):
-    """Alpha before it is limited, and the offset from the ellipse's centre, px."""
+def sigma_of(ellipses: ti.template(), k, x, y):
+    """Exponent of the ellipse at a pixel, and the offset from its centre, px."""
     dx, dy = x + 0.5 - ellipses[k, 0], y + 0.5 - ellipses[k, 1]
     sigma = 0.5 * (ellipses[k, 2] * dx * dx + ellipses[k, 4] * dy * dy) + ellipses[k, 3] * dx * dy
-    return ellipses[k, 8] * ti.exp(-sigma), dx, dy
+    return sigma, dx, dy
 
 
 @ti.kernel
@@ -43,9 +43,10 @@ def draw(
         entry = begins[tile]
         while entry < begins[tile + 1]:
             k = entries[entry]
-            alpha, _, _ = alpha_of(ellipses, k, x, y)
-            if alpha >= LEAST_ALPHA:
-                alpha = ti.min(alpha, MOST_ALPHA)
+            sigma, _, _ = sigma_of(ellipses, k, x, y)
+            # most ellipses of a tile do not reach a pixel: no exponential for them
+            if sigma <= ellipses[k, 9]:
+                alpha = ti.min(ellipses[k, 8] * ti.exp(-sigma), MOST_ALPHA)
                 after = passed * (1 - alpha)
                 if after <= LEAST_TRANSMITTANCE:
                     break
@@ -64,7 +65,7 @@ def draw_backward(
     ellipses: Reals, begins: Integers, entries: Integers, columns: ti.i32,
     transmittance: Reals, lasts: Integers, into_image: Reals, into_alpha: Reals, result: Reals,
 ):  # fmt: skip
-    """Add the derivatives by each ellipse to result (N, 9); one thread, so without atomics."""
+    """Add the derivatives by each ellipse to result (N, 10); one thread, so without atomics."""
     ti.loop_config(serialize=True)
     for y in range(transmittance.shape[0]):
         for x in range(transmittance.shape[1]):
@@ -75,8 +76,9 @@ def draw_backward(
             entry = lasts[y, x] - 1
             while entry >= begins[tile]:
                 k = entries[entry]
-                raw, dx, dy = alpha_of(ellipses, k, x, y)
-                if raw >= LEAST_ALPHA:
+                sigma, dx, dy = sigma_of(ellipses, k, x, y)
+                if sigma <= ellipses[k, 9]:
+                    raw = ellipses[k, 8] * ti.exp(-sigma)
                     alpha = ti.min(raw, MOST_ALPHA)
                     passed /= 1 - alpha
                     worth = 0.0
@@ -142,11 +144,10 @@ def rasterize(projection, pinhole) -> tuple[torch.Tensor, torch.Tensor]:
     """Image (H, W, 3) premultiplied by alpha and alpha (H, W) of a cpu_backend.Projection."""
     with torch.no_grad():
         lists = tile_lists(projection, pinhole)
+    opacities = projection.opacities[:, None]
+    largest_sigmas = torch.log(opacities.detach() / LEAST_ALPHA)
     ellipses = torch.cat(
-        [
-            projection.means2d, projection.conics, projection.colors,
-            projection.opacities[:, None],
-        ],
+        [projection.means2d, projection.conics, projection.colors, opacities, largest_sigmas],
         dim=1,
-    )  # fmt: skip
+    )
     return _Rasterize.apply(ellipses, lists, pinhole)
