@@ -54,7 +54,7 @@ bench: bench-render bench-localize bench-inspect  ## the main benchmarks; bench-
 
 # a static pattern: implicit rules are not looked up for phony targets
 $(BENCHES): bench-%: setup
-	@$(BIN)/python bench/bench_$*.py
+	@$(BIN)/python bench/bench_$*.py $(ARGS)
 
 soak: setup  ## 10 minutes of the node graph: nothing lost, memory flat; SOAK_MINUTES=...
 	@$(BIN)/python bench/soak.py --minutes $(SOAK_MINUTES)
