@@ -18,8 +18,6 @@ namespace {
 // How far ahead records are fetched into the cache, and how often cells that are done are found.
 constexpr uint32_t kPrefetch = 6, kCheckEvery = 8;
 
-const float kMostExponent = -std::log(kLeastAlpha);
-
 // One tile: where it is, and its entries.
 struct Tile {
     int x, y;            // in tiles

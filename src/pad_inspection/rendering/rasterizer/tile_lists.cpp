@@ -72,7 +72,7 @@ void fill_ellipse(TileLists& lists, int r, int i, const EllipseArrays& from) {
     e.half_yy = 0.5f * yy;
     e.opacity = from.opacities[i];
     e.fading = -std::log(e.opacity);
-    const float largest_sigma = std::log(e.opacity / kLeastAlpha);
+    const float largest_sigma = kMostExponent - e.fading;
     for (int c = 0; c < 3; c++) e.values[c] = from.colors[3 * i + c];
     e.values[3] = from.depths[i];
     const float determinant = xx * yy - xy * xy, inverse = 1.f / xx;
