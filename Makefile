@@ -50,11 +50,11 @@ blender:  ## Blender as a Python module in .venv-blender (about 1 GB; only for r
 docs: setup  ## options page, ROS parameter file and tables from the configuration classes
 	@$(BIN)/python tools/make_options_doc.py && $(BIN)/python tools/update_ros_files.py
 
-bench: bench-render bench-localize bench-inspect  ## the main benchmarks; bench-fit, -refine, -ros too
+bench: bench-render bench-localize bench-inspect  ## the main benchmarks; bench-fit, -refine, -ros too (ARGS: their options)
 
 # a static pattern: implicit rules are not looked up for phony targets
 $(BENCHES): bench-%: setup
-	@$(BIN)/python bench/bench_$*.py
+	@$(BIN)/python bench/bench_$*.py $(ARGS)
 
 soak: setup  ## 10 minutes of the node graph: nothing lost, memory flat; SOAK_MINUTES=...
 	@$(BIN)/python bench/soak.py --minutes $(SOAK_MINUTES)

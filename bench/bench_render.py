@@ -1,15 +1,20 @@
 """Time the CPU rasterizer: each instruction set, number of Gaussians, image size and threads.
 
 Gaussians lie on a sphere that fills the image. Least time of several runs, in milliseconds, of the
-processor for one thread, else of the clock; written to out/bench/render.json as well. The variant
-"torch" is the same in plain torch operations (torch_tiles.py), once for each size on one thread.
+processor for one thread, else of the clock; written to out/bench/render.json as well.
+
+The others, once for each size on one thread, to compare with: "torch", plain torch operations
+(torch_tiles.py); "taichi", kernels compiled for this processor (taichi_tiles.py); "litesplat", the
+public package of that name, scaled up from a few pixels (litesplat_pixels.py). The last two are
+measured where taichi and litesplat are installed. The images of the first two are checked.
 
 Examples:
   make bench-render
-  python bench/bench_render.py --counts 50000 --sizes 400 --threads 1 --no-torch
+  python bench/bench_render.py --counts 50000 --sizes 400 --threads 1 --others torch
 """
 
 import argparse
+import importlib
 import itertools
 import json
 import os
@@ -19,11 +24,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch_tiles
 
 from pad_inspection.rendering import cpu_backend
 
 SH_DEGREE = 2
+OTHERS = {
+    'torch': 'torch_tiles',
+    'taichi': 'taichi_tiles',
+    'litesplat': 'litesplat_pixels',
+}
+# Mean difference of two images of values 0 to 1; a pixel at the least alpha may differ by 1/255.
+MOST_DIFFERENCE = 1e-4
 
 
 def sphere(count: int) -> list[torch.Tensor]:
@@ -53,35 +64,96 @@ def least_ms(run, repeats: int, clock) -> float:
     return min(times) * 1e3
 
 
-def measure(
-    count: int, size: int, threads: int, repeats: int, *, in_torch: bool = False
-) -> tuple[float, float]:
-    """Milliseconds of forward, and of forward and backward."""
-    tensors = sphere(count)
+def scene(count: int, size: int) -> tuple[list[torch.Tensor], torch.Tensor, cpu_backend.Pinhole]:
+    """Gaussians, pose and camera that are drawn."""
     viewmat = torch.eye(4)
     viewmat[2, 3] = 3.2
     pinhole = cpu_backend.Pinhole(size, size, 1.4 * size, 1.4 * size, size / 2, size / 2)
+    return sphere(count), viewmat, pinhole
+
+
+def measure(
+    count: int, size: int, threads: int, repeats: int, rasterize=cpu_backend.rasterize
+) -> tuple[float, float]:
+    """Milliseconds of forward, and of forward and backward."""
+    tensors, viewmat, pinhole = scene(count, size)
 
     def forward():
         projection = cpu_backend.project(
             *tensors, viewmat, pinhole, sh_degree=SH_DEGREE, threads=threads
         )
-        if in_torch:
-            return torch_tiles.rasterize(projection, pinhole)
-        return cpu_backend.rasterize(projection, pinhole, threads=threads)
+        if rasterize is cpu_backend.rasterize:
+            return rasterize(projection, pinhole, threads=threads)
+        return rasterize(projection, pinhole)
 
     def without_gradient():
         with torch.no_grad():
-            forward()
+            return forward()
 
     def with_gradient():
         image, alpha = forward()
         torch.autograd.grad(image.sum() + alpha.sum(), tensors)
 
+    if rasterize is not cpu_backend.rasterize:
+        projection = cpu_backend.project(*tensors, viewmat, pinhole, sh_degree=SH_DEGREE)
+        wanted = cpu_backend.rasterize(projection, pinhole)
+        check_same(without_gradient(), wanted)
     # the processor's own time: other work on the machine does not count; of several threads it
     # would be the sum
     clock = time.process_time if threads == 1 else time.perf_counter
     return least_ms(without_gradient, repeats, clock), least_ms(with_gradient, repeats, clock)
+
+
+def check_same(got: tuple, wanted: tuple) -> None:
+    """Raise a ValueError when image or alpha are not those of the C++ rasterizer."""
+    for name, first, second in zip(('image', 'alpha'), got, wanted, strict=True):
+        difference = float((first - second).detach().abs().mean())
+        if difference > MOST_DIFFERENCE:
+            raise ValueError(f'the {name} differs by {difference:.1e} from that of C++')
+
+
+def measure_other(module, count: int, size: int) -> tuple[float, float]:
+    """Milliseconds of forward, and of forward and backward, of another way on one thread."""
+    if hasattr(module, 'rasterize'):
+        return measure(count, size, 1, 1, module.rasterize)
+    block = module.Scene(*scene(count, size))
+    times = [
+        least_ms(run, 1, time.process_time) for run in (block.forward, block.forward_backward)
+    ]
+    return times[0] * block.blocks_in_image, times[1] * block.blocks_in_image
+
+
+def others(names: list[str]) -> dict:
+    """Modules of the other ways that can be imported; tells why one cannot."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = importlib.import_module(OTHERS[name])
+        except ImportError as error:
+            print(f'without {name}: {error}')
+    return found
+
+
+def ratios(rows: list[dict]) -> list[dict]:
+    """How much longer the fastest other way takes than the best C++ variant, on one thread."""
+    found = []
+    for count, size in sorted({(row['gaussians'], row['size_px']) for row in rows}):
+        same = [
+            row
+            for row in rows
+            if (row['gaussians'], row['size_px'], row['threads']) == (count, size, 1)
+        ]
+        ours = [row for row in same if row['variant'] not in OTHERS]
+        theirs = [row for row in same if row['variant'] in OTHERS]
+        if not ours or not theirs:
+            continue
+        ratio = {'gaussians': count, 'size_px': size}
+        for key in ('forward_ms', 'forward_backward_ms'):
+            fastest = min(theirs, key=lambda row: row[key])
+            ratio[key.replace('ms', 'ratio')] = fastest[key] / ours[0][key]
+            ratio[key.replace('ms', 'other')] = fastest['variant']
+        found.append(ratio)
+    return found
 
 
 def processor() -> str:
@@ -99,7 +171,7 @@ def main() -> None:
     parser.add_argument('--sizes', type=int, nargs='+', default=[400, 800])
     parser.add_argument('--threads', type=int, nargs='+', default=[1, 2])
     parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--torch', action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument('--others', nargs='*', choices=OTHERS, default=list(OTHERS))
     parser.add_argument('--out', type=Path, default=Path('out/bench/render.json'))
     arguments = parser.parse_args()
 
@@ -131,17 +203,25 @@ def main() -> None:
         ):
             torch.set_num_threads(threads)
             add(variant, count, size, threads, measure(count, size, threads, arguments.repeats))
-    if arguments.torch:
-        del os.environ['PAD_RASTERIZER']
-        torch.set_num_threads(1)
+    os.environ.pop('PAD_RASTERIZER', None)
+    torch.set_num_threads(1)
+    for name, module in others(arguments.others).items():
         for count, size in itertools.product(arguments.counts, arguments.sizes):
-            add('torch', count, size, 1, measure(count, size, 1, 1, in_torch=True))
+            add(name, count, size, 1, measure_other(module, count, size))
+    for ratio in ratios(rows):
+        print(
+            f'{ratio["gaussians"]} Gaussians, {ratio["size_px"]} px, one thread: '
+            f'{ratio["forward_ratio"]:.0f} times as fast as {ratio["forward_other"]}, forward and '
+            f'backward {ratio["forward_backward_ratio"]:.0f} times as fast as '
+            f'{ratio["forward_backward_other"]}'
+        )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     record = {
         'processor': processor(),
         'load': os.getloadavg()[0],
         'sh_degree': SH_DEGREE,
         'rows': rows,
+        'ratios': ratios(rows),
     }
     arguments.out.write_text(json.dumps(record, indent=1))
 

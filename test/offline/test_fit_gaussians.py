@@ -10,6 +10,7 @@ from pad_inspection.config import FitConfig
 from pad_inspection.geometry import camera_center
 from pad_inspection.offline import fit_gaussians as module
 from pad_inspection.offline.fit_gaussians import FitDivergedError, fit_gaussians, split_holdout
+from pad_inspection.offline.fit_quality import measure_quality
 from pad_inspection.offline.splat_parameters import SplatParameters
 
 NO_POINTS = np.zeros((0, 3))
@@ -53,6 +54,17 @@ def test_a_fit_shows_views_that_it_has_not_seen(views):
     assert distance.max() < 1.6 * RADIUS_M
     assert told[-1][0] == 1.0 and 'dB' in told[-1][1]
     assert all(a[0] <= b[0] for a, b in itertools.pairwise(told))
+
+
+def test_given_views_tell_the_quality_and_all_others_are_fitted(views):
+    config = dataclasses.replace(SHORT, holdout_every=len(views))
+    result = fit(views[3:], config, held_out=views[:3])
+    assert result.holdout_names == tuple(view.name for view in views[:3])
+    expected = measure_quality(result.gaussians, views[:3], device='cpu', threads=1)
+    assert result.quality['psnr'] == pytest.approx(expected['psnr'], abs=1e-6)
+    with pytest.raises(ValueError, match='to fit'):
+        fit(views[:4], config)
+    assert len(fit(views[:4], config, held_out=views[4:5]).gaussians)
 
 
 def test_the_same_seed_gives_the_same_bits(views):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,11 +10,23 @@ from pad_inspection.geometry import to_matrix
 from pad_inspection.rendering import cpu_backend
 
 NAMES = ('means', 'quats', 'scales', 'opacities', 'sh', 'viewmat')
+# What the rasterizer promises: norm of the difference over norm of the reference, each tensor.
+MOST_RELATIVE_ERROR = 1e-4
+OUTPUTS = {
+    'color': lambda image, alpha: image[..., :3],
+    'depth': lambda image, alpha: image[..., 3],
+    'alpha': lambda image, alpha: alpha,
+}
+# count and size of the Gaussians: most pixels see through, or most stop early
+SCENES = {'thin': (60, 0.008), 'opaque': (400, 0.02)}
 
 
-@pytest.fixture(params=cpu_backend.available_variants())
+@pytest.fixture(params=['avx512', 'avx2', 'baseline'])
 def variant(request, monkeypatch):
+    if request.param not in cpu_backend.available_variants():
+        pytest.skip(f'this processor or this build has no {request.param}')
     monkeypatch.setenv('PAD_RASTERIZER', request.param)
+    assert cpu_backend.variant() == request.param
     return request.param
 
 
@@ -36,31 +50,74 @@ def draw(tensors, camera, degree, background=None, antialiased=False, threads=1)
     )
 
 
-@pytest.mark.parametrize('degree', [0, 1, 2, 3])
+def draw_reference(tensors, camera, degree, background=None, antialiased=False):
+    return dense_renderer.render(
+        *tensors, torch.tensor(camera.K), camera.width, camera.height, degree, background,
+        antialiased,
+    )[:2]  # fmt: skip
+
+
+def check_gradients(got, wanted, tensors, reference_tensors, names):
+    """Pull both values at random and compare the gradients of all tensors."""
+    generator = torch.Generator().manual_seed(3)
+    pull = torch.randn(wanted.shape, generator=generator, dtype=torch.float64)
+    gradients = torch.autograd.grad((got * pull.float()).sum(), tensors)
+    references = torch.autograd.grad(
+        (wanted * pull).sum(), reference_tensors, materialize_grads=True
+    )
+    for name, gradient, reference in zip(names, gradients, references, strict=True):
+        if name == 'viewmat':
+            gradient, reference = gradient[:3], reference[:3]  # the last row is constant
+        difference = float((gradient.double() - reference).norm())
+        most = MOST_RELATIVE_ERROR * float(reference.norm())
+        assert difference <= most, f'gradient of {name}: {difference:.1e}, wanted {most:.1e}'
+
+
+@pytest.mark.parametrize('output', OUTPUTS)
+@pytest.mark.parametrize('scene', SCENES)
 @pytest.mark.parametrize('antialiased', [False, True])
-def test_image_and_gradients_agree_with_dense_reference(variant, degree, antialiased):
-    gaussians, camera, pose = random_gaussians(seed=degree), test_camera(37), view(40 * degree)
+@pytest.mark.parametrize('degree', [0, 1, 2, 3])
+def test_values_and_gradients_agree_with_dense_reference(
+    variant, degree, antialiased, scene, output
+):
+    count, size = SCENES[scene]
+    gaussians = random_gaussians(count, size=size, seed=degree)
+    camera, pose = test_camera(37), view(40 * degree)
     fast, slow = inputs(gaussians, pose, torch.float32), inputs(gaussians, pose, torch.float64)
     background = torch.tensor([0.2, 0.5, 0.9])
     image, alpha = draw(fast, camera, degree, background, antialiased)
-    wanted, wanted_alpha, _ = dense_renderer.render(
-        *slow, torch.tensor(camera.K), camera.width, camera.height, degree,
-        background.double(), antialiased,
-    )  # fmt: skip
-    assert torch.allclose(image.double(), wanted, atol=2e-5)
-    assert torch.allclose(alpha.double(), wanted_alpha, atol=1e-5)
+    wanted_image, wanted_alpha = draw_reference(
+        slow, camera, degree, background.double(), antialiased
+    )
+    assert (float(wanted_alpha.detach().median()) > 0.999) == (scene == 'opaque')
+    got = OUTPUTS[output](image, alpha)
+    wanted = OUTPUTS[output](wanted_image, wanted_alpha)
+    assert torch.allclose(got.double(), wanted, atol=1e-5)
+    check_gradients(got, wanted, fast, slow, NAMES)
 
-    generator = torch.Generator().manual_seed(3)
-    pull = torch.randn(wanted.shape, generator=generator, dtype=torch.float64)
-    pull_alpha = torch.randn(wanted_alpha.shape, generator=generator, dtype=torch.float64)
-    got = torch.autograd.grad((image * pull.float()).sum() + (alpha * pull_alpha).sum(), fast)
-    want = torch.autograd.grad((wanted * pull).sum() + (wanted_alpha * pull_alpha).sum(), slow)
-    for name, g, w in zip(NAMES, got, want):
-        g, w = g.double(), w
-        if name == 'viewmat':
-            g, w = g[:3], w[:3]
-        error = float((g - w).norm() / w.norm())
-        assert error < 2e-4, f'gradient of {name} is off by {error:.1e}'
+
+def test_gradients_of_extra_channels_agree_with_dense_reference(variant):
+    """Colours of a projection may be replaced by any three channels."""
+    gaussians, camera, pose = random_gaussians(120), test_camera(37), view(70)
+    fast, slow = inputs(gaussians, pose, torch.float32), inputs(gaussians, pose, torch.float64)
+    rng = np.random.default_rng(5)
+    channels = torch.tensor(rng.uniform(0, 9, (120, 3)), requires_grad=True)
+    channels32 = channels.detach().float().requires_grad_()
+    # spherical harmonics of degree 0 that give these channels
+    slow[4] = (channels[:, None] - 0.5) * (2 * np.sqrt(np.pi))
+    pinhole = pinhole_of(camera)
+    projection = cpu_backend.project(*fast, pinhole, sh_degree=0)
+    image, _ = cpu_backend.rasterize(replace(projection, colors=channels32), pinhole)
+    wanted = draw_reference(slow, camera, 0)[0][..., :3]
+    assert torch.allclose(image.double(), wanted, atol=1e-4)
+    of = [0, 1, 2, 3, 5]
+    check_gradients(
+        image,
+        wanted,
+        [channels32, *(fast[i] for i in of)],
+        [channels, *(slow[i] for i in of)],
+        ['channels', *(NAMES[i] for i in of)],
+    )
 
 
 def test_two_threads_give_the_same_bits(variant):

@@ -135,6 +135,7 @@ def fit_gaussians(
     checkpoint_dir: Path | None = None,
     progress: Callable[[float, str], None] | None = None,
     threads: int = 0,
+    held_out: list | None = None,
 ) -> FitResult:
     """Fit a model.
 
@@ -148,6 +149,8 @@ def fit_gaussians(
         checkpoint_dir: checkpoints are written there and continued from; None = none.
         progress: called with a fraction and a text.
         threads: of the CPU, 0 = all.
+        held_out: views that tell the quality, list of dataset.TrainingView; None = some of
+            ``views`` are kept out of the fit for it.
 
     Raises:
         FileNotFoundError: a picture or the rasterizer is missing.
@@ -164,7 +167,10 @@ def fit_gaussians(
             f'points have shape {points.shape} and colors {colors.shape}, wanted (N, 3) both'
         )
     renderer = create_fit_renderer(device, threads)
-    fitted, held = split_holdout(views, config.holdout_every)
+    if held_out is None:
+        fitted, held = split_holdout(views, config.holdout_every)
+    else:
+        fitted, held = views, held_out
     loaded = [view.load() for view in fitted]
     hull = VisualHull(
         [alpha > _SOLID for _, alpha in loaded],
@@ -175,7 +181,7 @@ def fit_gaussians(
     del loaded
     fit = _Fit(photographs, hull, points, colors, config, seed, renderer)
     if checkpoint_dir is not None:
-        identity = json.dumps([to_dict(config), seed, [view.name for view in views]])
+        identity = json.dumps([to_dict(config), seed, [view.name for view in fitted]])
         digest = hashlib.sha256(identity.encode() + points.tobytes()).hexdigest()
         fit.use_checkpoints(Path(checkpoint_dir), digest)
     fit.run(held, progress or (lambda fraction, text: None))

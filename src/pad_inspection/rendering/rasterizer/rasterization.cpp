@@ -41,15 +41,17 @@ struct Tile {
     }
 };
 
-// Offsets of the pixels of a cell, and of the rows of a tile.
+// Offsets of pixels in their tile: of the cells in a column and in a row, and of the rows.
 struct Offsets {
-    Cell x, y;
+    Cell x[kCellColumns], y[kCellRows];
     Rows row;
 
     Offsets() {
         for (int lane = 0; lane < kLanes; lane++) {
-            x[lane] = (float)(lane % kCellWidth);
-            y[lane] = (float)(lane / kCellWidth);
+            for (int column = 0; column < kCellColumns; column++)
+                x[column][lane] = (float)(column * kCellWidth + lane % kCellWidth);
+            for (int row = 0; row < kCellRows; row++)
+                y[row][lane] = (float)(row * kCellHeight + lane / kCellWidth);
         }
         for (int i = 0; i < kTile; i++) row[i] = (float)i;
     }
@@ -71,7 +73,7 @@ inline uint64_t touched_cells(const Ellipse& e, const Tile& tile, const Offsets&
         const float first = column * kCellWidth - 0.01f;
         const float last = column * kCellWidth + (kCellWidth - 1) + 0.01f;
         const Rows distance = clamp(middle, first, last) - middle;
-        uint32_t rows = bits(distance * distance <= width_squared);
+        uint32_t rows = rows_less_equal(distance * distance, width_squared);
         if (kCellHeight == 2) {
             rows |= rows >> 1;
             rows &= 0x5555u;
@@ -102,31 +104,36 @@ struct Blend {
     Cell falloff;        // -d alpha / d sigma, 0 where alpha is at its limit or nothing is drawn
     Cell transmittance;  // after it; negative: this pixel is done, |T| is its last value
 
-    ALWAYS_INLINE Blend(const Ellipse& e, Cell dx, Cell dy, Cell before) {
-        const Cell sigma = dx * (e.half_xx * dx + e.xy * dy) + (e.half_yy * dy) * dy;
-        const Cell gaussian = exp_negative(sigma) * e.opacity;
+    // scaled_dx: half_xx dx
+    ALWAYS_INLINE Blend(const Ellipse& e, Cell dx, Cell scaled_dx, Cell dy, Cell before) {
+        const Cell exponent =
+            dx * (scaled_dx + e.xy * dy) + ((e.half_yy * dy) * dy + e.fading);
+        const Cell gaussian = exp_negative(exponent);
         alpha = minimum(gaussian, splat(kMostAlpha));
         const Cell after = before - before * alpha;
-        const CellMask visible = sigma <= e.largest_sigma;
-        const CellMask drawn = visible & (after > kLeastTransmittance);
-        falloff = drawn & (gaussian <= kMostAlpha) ? gaussian : splat(0.f);
-        weight = drawn ? alpha * before : splat(0.f);
-        transmittance = negate_where(visible ^ drawn, drawn ? after : before);
+        const CellMask visible = less_equal(exponent, splat(kMostExponent));
+        const CellMask drawn = visible & less(splat(kLeastTransmittance), after);
+        falloff = only_where(drawn & less_equal(gaussian, splat(kMostAlpha)), gaussian);
+        weight = only_where(drawn, alpha * before);
+        transmittance = negate_where(visible ^ drawn, choose(drawn, after, before));
     }
 };
 
-// Calls visit(cell, dx, dy) for the cells of a word, in order.
+// Calls visit(cell, dx, half_xx dx, dy) for the cells of a word, in order.
 template <class Visit>
 ALWAYS_INLINE void for_each_cell(uint64_t cells, const Ellipse& e, const Tile& tile,
                           const Offsets& offsets, Visit visit) {
-    Cell dx[kCellColumns];
-    for (int column = 0; column < kCellColumns; column++)
-        dx[column] = (e.x - (tile.left + column * kCellWidth)) - offsets.x;
+    Cell dx[kCellColumns], scaled_dx[kCellColumns];
+    for (int column = 0; column < kCellColumns; column++) {
+        dx[column] = (e.x - tile.left) - offsets.x[column];
+        scaled_dx[column] = e.half_xx * dx[column];
+    }
+    const Cell from_top = splat(e.y - tile.top);
     do {
         const int bit = __builtin_ctzll(cells);
         cells &= cells - 1;
-        const Cell dy = (e.y - (tile.top + bit % kTile)) - offsets.y;
-        visit(bit / kCellHeight, dx[bit / kTile], dy);
+        const Cell dy = from_top - offsets.y[bit % kTile / kCellHeight];
+        visit(bit / kCellHeight, dx[bit / kTile], scaled_dx[bit / kTile], dy);
     } while (cells);
 }
 
@@ -149,8 +156,9 @@ void forward_tile(TileLists& lists, int index, const Offsets& offsets, const flo
             __builtin_prefetch(&lists.ellipses[lists.entries[j + kPrefetch]]);
         const uint64_t cells = touched_cells(e, tile, offsets) & alive;
         if (cells)
-            for_each_cell(cells, e, tile, offsets, [&](int cell, Cell dx, Cell dy) ALWAYS_INLINE_LAMBDA {
-                const Blend blend(e, dx, dy, passing[cell]);
+            for_each_cell(cells, e, tile, offsets,
+                          [&](int cell, Cell dx, Cell scaled_dx, Cell dy) ALWAYS_INLINE_LAMBDA {
+                const Blend blend(e, dx, scaled_dx, dy, passing[cell]);
                 for (int c = 0; c < kChannels; c++) light[c][cell] += blend.weight * e.values[c];
                 passing[cell] = blend.transmittance;
             });
@@ -231,9 +239,10 @@ void backward_tile(TileLists& lists, int index, const Offsets& offsets, const fl
         if (cells) {
             Cell one = {}, x = {}, y = {}, xx = {}, xy = {}, yy = {}, ax = {}, ay = {};
             Cell values[kChannels] = {};
-            for_each_cell(cells, e, tile, offsets, [&](int cell, Cell dx, Cell dy) ALWAYS_INLINE_LAMBDA {
+            for_each_cell(cells, e, tile, offsets,
+                          [&](int cell, Cell dx, Cell scaled_dx, Cell dy) ALWAYS_INLINE_LAMBDA {
                 const Cell before = passing[cell];
-                const Blend blend(e, dx, dy, before);
+                const Blend blend(e, dx, scaled_dx, dy, before);
                 Cell seen = pull[0][cell] * e.values[0];
                 values[0] += blend.weight * pull[0][cell];
                 for (int c = 1; c < kChannels; c++) {
@@ -260,16 +269,17 @@ void backward_tile(TileLists& lists, int index, const Offsets& offsets, const fl
                 }
                 passing[cell] = blend.transmittance;
             });
-            slot.one = sum_cell(one);
-            slot.x = sum_cell(x);
-            slot.y = sum_cell(y);
-            slot.xx = sum_cell(xx);
-            slot.xy = sum_cell(xy);
-            slot.yy = sum_cell(yy);
-            for (int c = 0; c < kChannels; c++) slot.values[c] = sum_cell(values[c]);
-            if (kAbsolute) {
-                slot.absolute_x = sum_cell(ax);
-                slot.absolute_y = sum_cell(ay);
+            const Cell first[8] = {one, x, y, xx, xy, yy, values[0], values[1]};
+            const Float8 sums = sum_cells(first);
+            memcpy(&slot, &sums, sizeof sums);
+            if (kChannels > 3 || kAbsolute) {
+                const Cell rest[8] = {values[2], kChannels > 3 ? values[kChannels - 1] : Cell{},
+                                      ax, ay};
+                const Float8 others = sum_cells(rest);
+                memcpy(&slot.values[2], &others, 4 * sizeof(float));
+            } else {
+                const Cell rest[8] = {values[2]};
+                slot.values[2] = sum_cells(rest)[0];
             }
         }
         if ((j + 1 - tile.begin) % kCheckEvery == 0) alive = cells_alive(alive, passing);

@@ -12,6 +12,7 @@
 
 // Blending leaves out what is fainter than this, and stops before so little light would pass.
 constexpr float kLeastAlpha = 1.f / 255.f;
+constexpr float kMostExponent = 5.54126355f;  // -log of it
 constexpr float kMostAlpha = 0.999f;
 constexpr float kLeastTransmittance = 1e-4f;
 

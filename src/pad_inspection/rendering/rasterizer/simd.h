@@ -27,9 +27,12 @@ static_assert(kCellColumns * kTile <= 64, "cells of a tile are bits of one word"
 typedef float Float4 __attribute__((vector_size(16)));
 typedef float Float8 __attribute__((vector_size(32)));
 typedef float Cell __attribute__((vector_size(kLanes * 4)));  // one float for each pixel of a cell
+#if defined(__AVX512F__) && CELL_WIDTH * CELL_HEIGHT == 16
+typedef __mmask16 CellMask;  // one bit for each pixel
+#else
 typedef int32_t CellMask __attribute__((vector_size(kLanes * 4)));  // 0 or -1
+#endif
 typedef float Rows __attribute__((vector_size(kTile * 4)));  // one float for each row of a tile
-typedef int32_t RowsMask __attribute__((vector_size(kTile * 4)));
 
 static inline Cell splat(float value) {
     Cell zeros = {};
@@ -41,18 +44,36 @@ static inline float sum(Float4 v) {
     return pairs[0] + pairs[1];
 }
 
-// Sum over the pixels of a cell, in an order that does not depend on anything.
-static inline float sum_cell(Cell v) {
-#if CELL_WIDTH * CELL_HEIGHT == 16
-    Float8 half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
-                  __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
-    return sum(__builtin_shufflevector(half, half, 0, 1, 2, 3) +
-               __builtin_shufflevector(half, half, 4, 5, 6, 7));
-#elif CELL_WIDTH * CELL_HEIGHT == 8
-    return sum(__builtin_shufflevector(v, v, 0, 1, 2, 3) +
-               __builtin_shufflevector(v, v, 4, 5, 6, 7));
+// Sums over the pixels of 8 cells, in an order that does not depend on anything.
+static inline Float8 sum_cells(const Cell* v) {
+#if defined(__AVX512F__) && CELL_WIDTH * CELL_HEIGHT == 16
+    // Each step adds halves of two vectors into one, until all eight are in one: one by one
+    // they would take three times as many shuffles.
+    const auto* c = reinterpret_cast<const __m512*>(v);
+    __m512 pairs[4], fours[2];
+    for (int i = 0; i < 4; i++)
+        pairs[i] = _mm512_add_ps(_mm512_shuffle_f32x4(c[2 * i], c[2 * i + 1], 0x44),
+                                 _mm512_shuffle_f32x4(c[2 * i], c[2 * i + 1], 0xee));
+    for (int i = 0; i < 2; i++)
+        fours[i] = _mm512_add_ps(_mm512_shuffle_f32x4(pairs[2 * i], pairs[2 * i + 1], 0x88),
+                                 _mm512_shuffle_f32x4(pairs[2 * i], pairs[2 * i + 1], 0xdd));
+    const __m512 eight = _mm512_add_ps(_mm512_shuffle_ps(fours[0], fours[1], 0x44),
+                                       _mm512_shuffle_ps(fours[0], fours[1], 0xee));
+    const __m512 sums = _mm512_add_ps(eight, _mm512_permute_ps(eight, 0xb1));
+    // the first four at lanes 0, 4, 8, 12, the others two lanes after each
+    const __m512i lanes = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
+    return (Float8)_mm512_castps512_ps256(_mm512_permutexvar_ps(lanes, sums));
 #else
-    return sum(v);
+    Float8 sums;
+    for (int i = 0; i < 8; i++) {
+#if CELL_WIDTH * CELL_HEIGHT == 8
+        sums[i] = sum(__builtin_shufflevector(v[i], v[i], 0, 1, 2, 3) +
+                      __builtin_shufflevector(v[i], v[i], 4, 5, 6, 7));
+#else
+        sums[i] = sum(v[i]);
+#endif
+    }
+    return sums;
 #endif
 }
 
@@ -93,10 +114,33 @@ static inline bool any_positive(Cell v) {
 #endif
 }
 
+#if defined(__AVX512F__) && CELL_WIDTH * CELL_HEIGHT == 16
+static inline CellMask less_equal(Cell a, Cell b) {
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LE_OQ);
+}
+static inline CellMask less(Cell a, Cell b) {
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ);
+}
+static inline Cell choose(CellMask mask, Cell yes, Cell no) {
+    return (Cell)_mm512_mask_blend_ps(mask, (__m512)no, (__m512)yes);
+}
+// v, 0 where the mask is not.
+static inline Cell only_where(CellMask mask, Cell v) {
+    return (Cell)_mm512_maskz_mov_ps(mask, (__m512)v);
+}
 // v with its sign bit set where the mask is.
+static inline Cell negate_where(CellMask mask, Cell v) {
+    return (Cell)_mm512_mask_or_ps((__m512)v, mask, (__m512)v, _mm512_set1_ps(-0.f));
+}
+#else
+static inline CellMask less_equal(Cell a, Cell b) { return a <= b; }
+static inline CellMask less(Cell a, Cell b) { return a < b; }
+static inline Cell choose(CellMask mask, Cell yes, Cell no) { return mask ? yes : no; }
+static inline Cell only_where(CellMask mask, Cell v) { return (Cell)(mask & (CellMask)v); }
 static inline Cell negate_where(CellMask mask, Cell v) {
     return (Cell)((CellMask)v | (mask & (CellMask)splat(-0.f)));
 }
+#endif
 
 static inline Rows clamp(Rows x, float low, float high) {
 #if defined(__AVX512F__)
@@ -118,19 +162,20 @@ static inline Rows clamp(Rows x, float low, float high) {
 #endif
 }
 
-// Bit r is set where row r of the mask is.
-static inline uint32_t bits(RowsMask mask) {
-#if defined(__AVX512DQ__)
-    return (uint32_t)_mm512_movepi32_mask((__m512i)mask);
+// Bit r is set where a <= b in row r.
+static inline uint32_t rows_less_equal(Rows a, Rows b) {
+#if defined(__AVX512F__)
+    return (uint32_t)_mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LE_OQ);
 #elif defined(__AVX2__)
     union {
-        RowsMask rows;
+        decltype(a <= b) rows;
         __m256 half[2];
     } u;
-    u.rows = mask;
+    u.rows = a <= b;
     return (uint32_t)_mm256_movemask_ps(u.half[0]) |
            ((uint32_t)_mm256_movemask_ps(u.half[1]) << 8);
 #else
+    const auto mask = a <= b;
     uint32_t result = 0;
     for (int row = 0; row < kTile; row++) result |= (uint32_t)(mask[row] & 1) << row;
     return result;

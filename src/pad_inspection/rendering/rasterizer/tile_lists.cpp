@@ -71,16 +71,17 @@ void fill_ellipse(TileLists& lists, int r, int i, const EllipseArrays& from) {
     e.xy = xy;
     e.half_yy = 0.5f * yy;
     e.opacity = from.opacities[i];
-    e.largest_sigma = std::log(e.opacity / kLeastAlpha);
+    e.fading = -std::log(e.opacity);
+    const float largest_sigma = kMostExponent - e.fading;
     for (int c = 0; c < 3; c++) e.values[c] = from.colors[3 * i + c];
     e.values[3] = from.depths[i];
     const float determinant = xx * yy - xy * xy, inverse = 1.f / xx;
     e.slope = xy * inverse;
-    e.width_at_center = 2 * e.largest_sigma * inverse;
+    e.width_at_center = 2 * largest_sigma * inverse;
     e.width_falloff = determinant * inverse * inverse;
     // exact extent of the ellipse alpha = 1/255, not of a multiple of the standard deviation
-    const float extent_x = std::sqrt(2 * e.largest_sigma * yy / determinant);
-    const float extent_y = std::sqrt(2 * e.largest_sigma * xx / determinant);
+    const float extent_x = std::sqrt(2 * largest_sigma * yy / determinant);
+    const float extent_y = std::sqrt(2 * largest_sigma * xx / determinant);
     int x0, x1, y0, y1;
     tile_range(e.x, extent_x, lists.columns, x0, x1);
     tile_range(e.y, extent_y, lists.rows, y0, y1);

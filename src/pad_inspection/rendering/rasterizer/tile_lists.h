@@ -5,13 +5,14 @@
 #include <vector>
 
 // What blending needs of one ellipse, in one cache line. With d = centre - pixel,
-// sigma = half_xx dx^2 + xy dx dy + half_yy dy^2 and alpha = opacity exp(-sigma).
+// sigma = half_xx dx^2 + xy dx dy + half_yy dy^2 and alpha = opacity exp(-sigma), that is
+// exp(-(sigma + fading)).
 struct alignas(64) Ellipse {
     float x, y;
     float half_xx, xy, half_yy;
     float opacity;
-    float largest_sigma;  // where alpha falls to 1/255
-    // In a row at distance dy, the pixels with sigma <= largest_sigma are within
+    float fading;  // -log(opacity)
+    // In a row at distance dy, the pixels with alpha >= 1/255 are within
     // sqrt(width_at_center - width_falloff dy^2) of x + slope dy.
     float slope;
     float values[4];  // red, green, blue, depth
