@@ -118,7 +118,9 @@ def test_expected_residuals_are_subtracted(comparator):
     levels = comparator.compare_levels(query, reference, alpha, probability, background)
     without = comparator.combine(levels)
     everything = comparator.combine(levels, np.full((SIZE, SIZE), 1e6, np.float32))
-    assert np.nanmax(everything) == 0 and np.nanmax(without) > 1
+    assert np.nanmax(without) > 1
+    # a trace is left, so that such places still have an order
+    assert 0 < np.nanmax(everything) < 0.1 * np.nanmax(without)
     assert (np.isfinite(everything) == np.isfinite(without)).all()
 
 

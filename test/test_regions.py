@@ -37,6 +37,16 @@ def test_the_silhouettes_edge_counts_less():
     np.testing.assert_array_equal(regions.region_weight(_alpha(), None, full), _alpha())
 
 
+def test_surroundings_count_fully_where_an_object_is_seen():
+    probability = np.zeros((100, 100), np.float32)
+    probability[40:60, 60:90] = 1.0
+    config = ComparisonConfig(edge_weight=1.0, unsegmented_weight=0.1)
+    weight = regions.region_weight(_alpha(), probability, config)
+    assert weight[50, 50] == weight[32, 32] == 1.0  # the silhouette, segmented or not
+    assert weight[50, 85] == pytest.approx(1.0) and weight[25, 50] == pytest.approx(0.1)
+    assert regions.region_weight(_alpha(), None, config)[25, 50] == 1.0
+
+
 def test_surroundings_scale_with_the_object():
     silhouette = _alpha() > 0.5
     assert regions.surroundings_px(silhouette, 0.2) == 10

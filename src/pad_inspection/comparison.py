@@ -28,6 +28,8 @@ _MARGIN_PX = 16
 _MAX_ENLARGEMENT = 2.0
 # Where normal views hardly differ, small differences must not weigh beyond all measure.
 _LEAST_STD = 0.02
+# Share of a distance that is left where normal views differ as much.
+_FAINT = 0.05
 
 
 @dataclass(frozen=True)
@@ -273,12 +275,13 @@ class Comparator:
         if self._statistics is not None and config.use_statistics:
             mean = np.array(self._statistics['mean'], np.float32)[:, None, None]
             std = np.maximum(np.array(self._statistics['std'], np.float32), _LEAST_STD)
-            maps = np.maximum(maps - mean, 0) / std[:, None, None]
+            # what is within the mean counts a little, so that such places still have an order
+            maps = np.maximum(maps - mean, _FAINT * maps) / std[:, None, None]
         said = np.isfinite(maps)
         total = np.where(said, maps * factors, 0).sum(axis=0)
         scores = total / np.maximum((said * factors).sum(axis=0), 1e-9)
         if expected is not None:
-            scores = np.maximum(scores - expected, 0)
+            scores = np.maximum(scores - expected, _FAINT * scores)
         scores = images.blur(scores * levels.weight, config.blur_sigma_px)
         return np.where(levels.weight > 0, scores, np.float32(np.nan)).astype(np.float32)
 

@@ -184,6 +184,12 @@ class ComparisonConfig(CheckedOptions):
         low=0.0,
         high=1.0,
     )
+    unsegmented_weight: float = option(
+        0.25,
+        'weight of surroundings where the segmentation sees no object; 1 = it is not asked',
+        low=0.0,
+        high=1.0,
+    )
     distance: str = option(
         'cosine', 'cosine of normalised features, or squared_l2', choices=('cosine', 'squared_l2')
     )

@@ -45,6 +45,12 @@ logger = logging.getLogger(__name__)
 
 # Options outside of these sections do not change scores, so a bundle's thresholds stay valid.
 _SCORING_SECTIONS = ('segmentation', 'background', 'comparison')
+# A hypothesis whose evidence is so much below that of the best one is not worth refining.
+_RIVAL_EVIDENCE = 0.1
+# Weight of the logarithm of the inliers beside agreement and silhouette IoU.
+_INLIER_EVIDENCE = 0.1
+# So many times the inliers that are asked for count as a witness for a pose.
+_SURE_INLIERS = 2.0
 
 
 class Inspector:
@@ -278,16 +284,21 @@ class Inspector:
         self, query: np.ndarray, probability: np.ndarray | None, camera: Camera
     ) -> list[PoseEstimate]:
         """Poses that local features give, best first; never empty."""
-        if probability is not None:
-            segmentation = self.config.segmentation
-            fraction = float((probability > segmentation.threshold).mean())
-            if fraction < segmentation.min_area_fraction:
-                message = (
-                    f'no object in the picture: {fraction:.2%} of it was segmented, '
-                    f'wanted {segmentation.min_area_fraction:.2%}'
-                )
-                return [PoseEstimate(PoseStatus.NO_OBJECT, message=message)]
-        return self._localizer.localize(query, probability, camera)
+        if probability is None:
+            return self._localizer.localize(query, None, camera)
+        segmentation = self.config.segmentation
+        fraction = float((probability > segmentation.threshold).mean())
+        if fraction >= segmentation.min_area_fraction:
+            return self._localizer.localize(query, probability, camera)
+        # a plain object on a belt of its own colour is not segmented, but it can be recognised
+        found = self._localizer.localize(query, None, camera)
+        if found[0].cam_from_object is not None:
+            return found
+        message = (
+            f'no object in the picture: {fraction:.2%} of it was segmented, '
+            f'wanted {segmentation.min_area_fraction:.2%}, and none was recognised'
+        )
+        return [PoseEstimate(PoseStatus.NO_OBJECT, message=message)]
 
     def refine(
         self,
@@ -296,26 +307,34 @@ class Inspector:
         probability: np.ndarray | None,
         camera: Camera,
     ) -> RefinedPose:
-        """The hypothesis whose render explains the image best, refined; not verified yet."""
-        from pad_inspection.rendering.pose_refiner import refine_pose, verify_pose
+        """The hypothesis that explains the image best, refined; not verified yet."""
+        from pad_inspection.rendering.pose_refiner import Matches, refine_pose, verify_pose
 
         localized = [h for h in hypotheses if h.cam_from_object is not None]
         if not localized:
             return RefinedPose(hypotheses[0])
         if len(localized) > 1:
             explained = [
-                verify_pose(self.scene, query, probability, camera, h.cam_from_object)
+                _evidence(
+                    h, *verify_pose(self.scene, query, probability, camera, h.cam_from_object)
+                )
                 for h in localized
             ]
-            # a silhouette IoU that is not known (no segmentation) is so for all of them
-            scores = np.nan_to_num(np.array(explained), nan=-1.0).sum(axis=1)
-            localized = [localized[int(np.argmax(scores))]]
-        best = localized[0]
-        refined = refine_pose(
-            self.scene, query, probability, camera, best.cam_from_object, self.config.refinement
-        )
-        pose = dataclasses.replace(best, cam_from_object=refined.cam_from_object)
-        return RefinedPose(pose, refined.agreement, refined.silhouette_iou, refined.sharpness)
+            least = max(explained) - _RIVAL_EVIDENCE
+            localized = [h for h, value in zip(localized, explained) if value >= least]
+        refined = []
+        for hypothesis in localized:
+            chosen = hypothesis.inliers
+            found = refine_pose(
+                self.scene, query, probability, camera, hypothesis.cam_from_object,
+                self.config.refinement,
+                Matches(hypothesis.points2d[chosen], hypothesis.points3d[chosen]),
+            )  # fmt: skip
+            pose = dataclasses.replace(hypothesis, cam_from_object=found.cam_from_object)
+            refined.append(
+                RefinedPose(pose, found.agreement, found.silhouette_iou, found.sharpness)
+            )
+        return max(refined, key=lambda r: _evidence(r.pose, r.agreement, r.silhouette_iou))
 
     def _verified(self, refined: RefinedPose) -> PoseEstimate:
         """The pose with its confidence if it is to be trusted, else why it is not."""
@@ -346,13 +365,26 @@ class Inspector:
         least_agreement = max(limits.min_agreement, learnt.min_agreement)
         least_iou = max(limits.min_silhouette_iou, learnt.min_silhouette_iou)
         agreement, iou = refined.agreement, refined.silhouette_iou
-        if not agreement >= least_agreement:
-            return f'render and image agree by {agreement:.2f}, wanted {least_agreement:.2f}'
-        sure = agreement >= learnt.sure_agreement
-        if math.isfinite(iou) and iou < least_iou and not sure:
-            return f'the silhouettes overlap by {iou:.2f}, wanted {least_iou:.2f}'
         if len(pose.points2d) and pose.num_inliers < learnt.min_inliers:
             return f'{pose.num_inliers} matches agree with the pose, wanted {learnt.min_inliers}'
+        faults, witnesses = [], 1
+        if not agreement >= least_agreement:
+            faults.append(
+                f'render and image agree by {agreement:.2f}, wanted {least_agreement:.2f}'
+            )
+        if math.isfinite(iou):
+            witnesses += 1
+            if iou < least_iou:
+                faults.append(f'the silhouettes overlap by {iou:.2f}, wanted {least_iou:.2f}')
+        if len(pose.points2d):
+            witnesses += 1
+            many = _SURE_INLIERS * max(learnt.min_inliers, self.config.localization.min_inliers)
+            if pose.num_inliers < many:
+                faults.append(f'{pose.num_inliers} matches agree, wanted {many:.0f}')
+        # light from elsewhere, a segmentation that misses a white object on a bright belt, or few
+        # features: one of three witnesses may fail
+        if len(faults) > max(0, witnesses - 2):
+            return ', '.join(faults)
         if refined.sharpness < learnt.min_sharpness:
             return (
                 f'the image is blurred: its edges have {refined.sharpness:.0%} of the slope that '
@@ -472,3 +504,13 @@ class Inspector:
             camera=seen.camera,
             cam_from_object=seen.pose.cam_from_object,
         )
+
+
+def _evidence(pose: PoseEstimate, agreement: float, silhouette_iou: float) -> float:
+    """How well a pose explains an image, to choose between poses of one image.
+
+    A piece that looks alike from two sides, lit from elsewhere or with an added part, deceives
+    each of the three by itself.
+    """
+    iou = silhouette_iou if math.isfinite(silhouette_iou) else 0.0
+    return agreement + iou + _INLIER_EVIDENCE * math.log(max(pose.num_inliers, 1))

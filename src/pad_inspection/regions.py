@@ -9,6 +9,8 @@ from pad_inspection.config import ComparisonConfig
 
 SILHOUETTE_ALPHA = 0.5
 _EDGE_PX = 2
+# Probability of object from which surroundings count fully.
+_SEEN = 0.5
 
 
 def region_weight(
@@ -17,8 +19,9 @@ def region_weight(
     """How much each pixel counts, float32 (H, W): 0 outside of the compared region.
 
     The union holds the missing parts (in the silhouette only), the added parts (segmented only)
-    and the rest. Along the silhouette a small error of the pose shows as a large difference, so
-    that a band there counts less.
+    and the rest. The surroundings are there for added parts that the segmentation misses. Along
+    the silhouette a small error of the pose shows as a large difference, so that a band there
+    counts less.
     """
     silhouette = alpha > SILHOUETTE_ALPHA
     if config.region == 'image':
@@ -29,6 +32,11 @@ def region_weight(
     elif config.region == 'surroundings':
         region = images.dilate(silhouette, surroundings_px(silhouette, config.surroundings))
     weight = region.astype(np.float32)
+    if config.region == 'surroundings' and object_probability is not None:
+        # a part is added where something unlike the background is also seen as object
+        seen = np.clip(images.blur(object_probability.astype(np.float32), 1.0) / _SEEN, 0, 1)
+        floor = config.unsegmented_weight
+        weight = np.where(silhouette, weight, weight * (floor + (1 - floor) * seen))
     if config.edge_weight < 1:
         inner = ~images.dilate(~silhouette, _EDGE_PX)
         band = images.dilate(silhouette, _EDGE_PX) & ~inner

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -82,6 +84,17 @@ def test_aupro_by_hand():
     at_limit = 0.75 + 0.25 * 0.2 / 0.9
     expected = (0.5 * 0.1 + 0.2 * (0.75 + at_limit) / 2) / 0.3
     assert metrics.aupro([mask], [scores]) == pytest.approx(expected)
+
+
+def test_aupro_of_visible_regions_leaves_slivers_out():
+    mask = np.zeros((20, 20), bool)
+    mask[2:6, 2:6] = mask[12, 12] = True
+    scores = np.where(mask, 1.0, 0.0)
+    scores[12, 12] = 0.0  # nobody finds the single pixel
+    curve = metrics.pixel_curve([mask], [scores])
+    assert curve.aupro(visible=True) == pytest.approx(1.0)
+    assert curve.aupro() < 0.7
+    assert math.isnan(metrics.pixel_curve([mask & (scores == 0)], [scores]).aupro(visible=True))
 
 
 def test_aupro_joins_diagonal_neighbours():

@@ -117,7 +117,7 @@ class CachedInspector(Inspector):
         poses = [to_matrix(h.cam_from_object) for h in hypotheses if h.cam_from_object is not None]
         key = _digest(
             query, probability, camera.K, np.stack(poses), self._gaussians_digest,
-            self.config.refinement,
+            self._reference_digest, self.config.localization, self.config.refinement,
         )  # fmt: skip
         compute = super().refine
 

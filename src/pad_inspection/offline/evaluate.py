@@ -203,6 +203,7 @@ def summarize(
         'image_auroc': (metrics.auroc(labels, scores), f'{both}: pictures'),
         'pixel_auroc': (curve.auroc(), 'no defect pixel, or nothing else'),
         'aupro': (curve.aupro(), 'no defect region'),
+        'aupro_visible': (curve.aupro(visible=True), 'no defect region of that size'),
         'f1_max_pixel': (curve.f1_max(), 'no defect pixel'),
         'f1_pixel': (
             curve.f1_at(pixel_threshold) if math.isfinite(pixel_threshold) else float('nan'),
@@ -370,8 +371,8 @@ def print_report(report: dict[str, Any]) -> None:
         return f'undefined ({report["undefined"].get(name)})' if value is None else f'{value:.4f}'
 
     for name in (
-        'image_auroc', 'object_auroc', 'pixel_auroc', 'aupro', 'f1_max_pixel',
-        'localized_fraction', 'pose_median_px', 'pose_fraction_below_1px',
+        'image_auroc', 'object_auroc', 'pixel_auroc', 'aupro', 'aupro_visible',
+        'f1_max_pixel', 'localized_fraction', 'pose_median_px', 'pose_fraction_below_1px',
         'median_seconds_per_image',
     ):  # fmt: skip
         print(f'{name:<26} {shown(name)}')

@@ -21,7 +21,8 @@ Report = dict[str, Any]
 Table = tuple[str, list[str], list[list[str]]]
 
 _DETECTION = (
-    'pixel_auroc', 'aupro', 'image_auroc', 'object_auroc', 'f1_max_pixel', 'f1_pixel',
+    'pixel_auroc', 'aupro', 'aupro_visible', 'image_auroc', 'object_auroc',
+    'f1_max_pixel', 'f1_pixel',
 )  # fmt: skip
 _LOCALISATION = (
     'localized_fraction', 'pose_fraction_below_1px', 'pose_median_px', 'pose_silent_failures',

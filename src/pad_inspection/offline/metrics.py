@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Smaller regions of a mask cannot be seen by anybody.
+LEAST_REGION_PX = 8
+
 
 @dataclass(frozen=True)
 class NormalThreshold:
@@ -84,6 +87,7 @@ class PixelCurve:
         true_positives, false_positives: float64 (K,), pixels at and above each score.
         overlap: float64 (K,), mean share of the defect regions (8-connected components of the
             masks, each of the same weight) at and above each score; zeros without a region.
+        visible_overlap: the same over the regions of LEAST_REGION_PX and more.
         positives, negatives: number of pixels with and without a defect.
     """
 
@@ -91,6 +95,7 @@ class PixelCurve:
     true_positives: np.ndarray
     false_positives: np.ndarray
     overlap: np.ndarray
+    visible_overlap: np.ndarray
     positives: int
     negatives: int
 
@@ -111,8 +116,12 @@ class PixelCurve:
             np.concatenate([[0.0], self.true_positives / self.positives]),
         )
 
-    def pro(self) -> tuple[np.ndarray, np.ndarray]:
+    def pro(self, *, visible: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """False positive rate of all pixels and mean overlap of the regions, from 0 to 1.
+
+        Args:
+            visible: leave the regions out that are smaller than LEAST_REGION_PX. Exact masks hold
+                slivers of a pixel or two, where a defect shows between other parts.
 
         Raises:
             ValueError: there are pixels of one kind only.
@@ -120,20 +129,22 @@ class PixelCurve:
         Source: Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 2021, section 5.
         """
         self._need_both('a PRO curve')
+        overlap = self.visible_overlap if visible else self.overlap
         return (
             np.concatenate([[0.0], self.false_positives / self.negatives]),
-            np.concatenate([[0.0], np.minimum(self.overlap, 1.0)]),
+            np.concatenate([[0.0], np.minimum(overlap, 1.0)]),
         )
 
     def auroc(self) -> float:
         """Area under the ROC curve; ties count half; NaN where it is not defined."""
         return float(np.trapezoid(*self.roc()[::-1])) if self.defined else float('nan')
 
-    def aupro(self, fpr_limit: float = 0.3) -> float:
+    def aupro(self, fpr_limit: float = 0.3, *, visible: bool = False) -> float:
         """Area under the PRO curve up to a false positive rate, divided by that rate.
 
         Args:
             fpr_limit: above 0, at most 1.
+            visible: see pro.
 
         Returns:
             0 to 1, NaN where it is not defined.
@@ -143,7 +154,10 @@ class PixelCurve:
         """
         if not 0 < fpr_limit <= 1:
             raise ValueError(f'fpr_limit is {fpr_limit}, wanted above 0 and at most 1')
-        return area_below(*self.pro(), fpr_limit) / fpr_limit if self.defined else float('nan')
+        curve = self.pro(visible=visible) if self.defined else None
+        if curve is None or (visible and not self.visible_overlap[-1]):
+            return float('nan')
+        return area_below(*curve, fpr_limit) / fpr_limit
 
     def f1(self) -> np.ndarray:
         """F1 (K,) at each threshold; NaN without a defect pixel."""
@@ -183,12 +197,14 @@ def pixel_curve(masks: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> Pixe
     """
     import cv2
 
-    weights, num_regions = [], 0
+    weights, large, num_regions, num_large = [], [], 0, 0
     for mask in masks:
         count, regions = cv2.connectedComponents(np.asarray(mask, np.uint8), connectivity=8)
         areas = np.maximum(np.bincount(regions.ravel(), minlength=count), 1)
         weights.append(np.where(regions > 0, 1 / areas[regions], 0).ravel())
+        large.append((areas[regions] >= LEAST_REGION_PX).ravel())
         num_regions += count - 1
+        num_large += int((areas[1:] >= LEAST_REGION_PX).sum())
     score = _pool(maps)
     weight = np.concatenate(weights) if weights else np.empty(0)
     if weight.shape != score.shape:
@@ -197,6 +213,7 @@ def pixel_curve(masks: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> Pixe
         raise ValueError('scores hold NaN or infinity')
     order = np.argsort(-score)
     score, weight = score[order], weight[order]
+    visible = np.where(np.concatenate(large)[order], weight, 0) if large else weight
     ends = np.flatnonzero(np.diff(score, append=-np.inf))
     true_positives = np.cumsum(weight > 0, dtype=np.float64)[ends]
     positives = int((weight > 0).sum())
@@ -205,6 +222,7 @@ def pixel_curve(masks: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> Pixe
         true_positives=true_positives,
         false_positives=ends + 1 - true_positives,
         overlap=np.cumsum(weight)[ends] / max(num_regions, 1),
+        visible_overlap=np.cumsum(visible)[ends] / max(num_large, 1),
         positives=positives,
         negatives=len(weight) - positives,
     )

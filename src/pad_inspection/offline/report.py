@@ -44,6 +44,7 @@ METRIC_NAMES = {
     'object_auroc': 'object AUROC',
     'pixel_auroc': 'pixel AUROC',
     'aupro': 'AUPRO (FPR up to 0.3)',
+    'aupro_visible': 'AUPRO of defect regions of 8 px and more',
     'f1_max_pixel': 'best pixel F1 (threshold chosen on these pictures)',
     'f1_pixel': 'pixel F1 at the threshold from normals',
     'localized_fraction': 'localised fraction',

@@ -98,9 +98,9 @@ class SceneMaker:
         turned, turned_alpha, pose = roll_view(
             image, alpha, view.camera, view.cam_from_object, angle
         )
-        color = images.to_float(turned) - (1 - turned_alpha[..., None])
-        color = np.clip(color, 0, turned_alpha[..., None])
-        piece = _Piece(color, turned_alpha, np.zeros_like(turned_alpha))
+        piece = _Piece(
+            premultiplied(turned, turned_alpha), turned_alpha, np.zeros_like(turned_alpha)
+        )
         rendered = self.scene.render(view.camera, pose)
         kind = str(rng.choice(KINDS, p=(0.2, 0.25, 0.25, 0.3))) if kind is None else kind
         before = piece.color + (1 - piece.alpha[..., None]) * 0.5
@@ -234,6 +234,12 @@ class SceneMaker:
         piece.alpha = share + (1 - share) * piece.alpha
         piece.share = share
         return np.where(share > 0.5, view.depth, rendered.depth)
+
+
+def premultiplied(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colour times opacity, float32 (H, W, 3), 0 to 1, of a picture uint8 (H, W, 3) on white."""
+    color = images.to_float(image) - (1 - alpha[..., None])
+    return np.clip(color, 0, alpha[..., None])
 
 
 def random_light(

@@ -47,6 +47,12 @@ _MAX_DAMPING = 1e3
 _EDGE_QUANTILE = 0.95
 _SEGMENT_THRESHOLD = 0.5
 _VERIFY_SIZE_PX = 160
+# Neighbouring pixels err alike (shading, a mirror image), and so do matches (the same keypoint in
+# several views): so many of each count as one. Standard deviation of a match, and what is far off.
+_PIXEL_SHARE = 0.01
+_MATCH_SHARE = 0.3
+_MATCH_SIGMA_PX = 1.5
+_MATCH_TOLERATED = 2.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ def refine_pose(
     camera: Camera,
     cam_from_object: Rigid3,
     config: RefinementConfig,
+    matches: Matches | None = None,
 ) -> RefinedPose:
     """Refine a pose that is some pixels off.
 
@@ -99,18 +106,21 @@ def refine_pose(
         camera: of the image, without distortion.
         cam_from_object: where to start.
         config: number of steps, and the factor by which the first half of them is coarser.
+        matches: what the pose rests on, or None.
 
     Raises:
         ValueError: the image is not of the camera's size.
     """
     _check(image, camera)
     pose, taken = cam_from_object, 0
+    if matches is None:
+        matches = Matches(np.zeros((0, 2)), np.zeros((0, 3)))
     if config.max_steps and config.coarse_factor > 1:
         pose, taken = _align(
-            scene, image, camera, pose, config.max_steps // 2, config.coarse_factor
+            scene, image, camera, pose, matches, config.max_steps // 2, config.coarse_factor
         )
     if config.max_steps > taken:
-        pose, more = _align(scene, image, camera, pose, config.max_steps - taken, 1)
+        pose, more = _align(scene, image, camera, pose, matches, config.max_steps - taken, 1)
         taken += more
     return RefinedPose(pose, taken, *_explain(scene, image, object_probability, camera, pose))
 
@@ -246,6 +256,70 @@ def _details(picture: np.ndarray, solid: np.ndarray) -> np.ndarray:
     return (picture - mean / np.maximum(share, 1e-3)[..., None]) * weight[..., None]
 
 
+def _middle(pose: Rigid3, center: np.ndarray) -> np.ndarray:
+    """Centre of the object (3,) in the camera frame, m."""
+    return pose.rotation @ center + pose.translation
+
+
+def _flow(
+    points: np.ndarray, K: np.ndarray, middle: np.ndarray, unit: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How points (3, M) of the camera frame move in the picture, x and y (M, 6) px per ``unit``.
+
+    The motion turns them about ``middle`` and shifts them, see _moved.
+    """
+    x, y, z = points
+    middle = middle.astype(points.dtype)
+    rx, ry, rz = x - middle[0], y - middle[1], z - middle[2]
+    zero, reach = np.zeros_like(z), np.full_like(z, np.linalg.norm(middle))
+    # motion of the point by turning about the centre, then by shifting
+    dx = np.stack([zero, rz, -ry, reach, zero, zero])
+    dy = np.stack([-rz, zero, rx, zero, reach, zero])
+    dz = np.stack([ry, -rx, zero, zero, zero, reach])
+    scale = unit.astype(points.dtype)[:, None]
+    du = points.dtype.type(K[0, 0]) / z * (dx - x / z * dz) * scale
+    dv = points.dtype.type(K[1, 1]) / z * (dy - y / z * dz) * scale
+    return du.T, dv.T
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Points of the object that local features found in the picture; they hold the pose.
+
+    Where a piece is lit otherwise than in the pictures of the model, shading has other edges, and
+    a render alone may pull the pose away from where its features are.
+
+    Attributes:
+        points2d: float64 (N, 2), px.
+        points3d: float64 (N, 3), m, object frame.
+    """
+
+    points2d: np.ndarray
+    points3d: np.ndarray
+
+    def cost(self, camera: Camera, pose: Rigid3) -> float:
+        """Sum of robust squares over their variance."""
+        squared = (self._residuals(camera, pose)[0] ** 2).sum(axis=1) / _MATCH_SIGMA_PX**2
+        return _MATCH_SHARE * float((squared / (1 + squared / _MATCH_TOLERATED**2)).sum())
+
+    def _residuals(self, camera: Camera, pose: Rigid3) -> tuple[np.ndarray, np.ndarray]:
+        """Distances (N, 2) px in the picture, and the points (N, 3) in the camera frame."""
+        points = self.points3d @ pose.rotation.T + pose.translation
+        return project_object(camera, pose, self.points3d) - self.points2d, points
+
+    def normal_equations(
+        self, camera: Camera, pose: Rigid3, center: np.ndarray, unit: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Matrix (6, 6) and gradient (6,) of the cost by motion in ``unit``."""
+        residuals, points = self._residuals(camera, pose)
+        squared = (residuals**2).sum(axis=1) / _MATCH_SIGMA_PX**2
+        weight = _MATCH_SHARE / _MATCH_SIGMA_PX**2 / (1 + squared / _MATCH_TOLERATED**2) ** 2
+        du, dv = _flow(points.T, camera.K, _middle(pose, center), unit)
+        matrix = du.T @ (weight[:, None] * du) + dv.T @ (weight[:, None] * dv)
+        gradient = du.T @ (weight * residuals[:, 0]) + dv.T @ (weight * residuals[:, 1])
+        return 2 * matrix, 2 * gradient
+
+
 class _Match:
     """The model at a pose against a picture: differences of details at the object's pixels."""
 
@@ -280,9 +354,10 @@ class _Match:
         return len(self._rows)
 
     def cost(self, scale: float) -> float:
-        """Mean robust cost with a given scale."""
+        """Robust cost with a given scale: twice the squares over their variance."""
         squared = (self.values / (2 * scale)) ** 2
-        return float((squared / (1 + squared)).mean())
+        share = 3 * _PIXEL_SHARE * len(self)
+        return 4 * share * float((squared / (1 + squared)).mean())
 
     def _flow(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How the points that the pixels show move in x and y, (M, 6) px per ``unit`` each."""
@@ -290,17 +365,7 @@ class _Match:
         z = self._depth
         x = ((self._columns + 0.5 - K[0, 2]) / K[0, 0]).astype(np.float32) * z
         y = ((self._rows + 0.5 - K[1, 2]) / K[1, 1]).astype(np.float32) * z
-        middle = (self._pose.rotation @ self._center + self._pose.translation).astype(np.float32)
-        rx, ry, rz = x - middle[0], y - middle[1], z - middle[2]
-        zero, reach = np.zeros_like(z), np.full_like(z, np.linalg.norm(middle))
-        # motion of the point by turning about the centre, then by shifting
-        dx = np.stack([zero, rz, -ry, reach, zero, zero])
-        dy = np.stack([-rz, zero, rx, zero, reach, zero])
-        dz = np.stack([ry, -rx, zero, zero, zero, reach])
-        scale = unit.astype(np.float32)[:, None]
-        du = np.float32(K[0, 0]) / z * (dx - x / z * dz) * scale
-        dv = np.float32(K[1, 1]) / z * (dy - y / z * dz) * scale
-        return du.T, dv.T
+        return _flow(np.stack([x, y, z]), K, _middle(self._pose, self._center), unit)
 
     def normal_equations(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Matrix (6, 6) and gradient (6,) of the weighted squares by motion in ``unit``.
@@ -319,11 +384,18 @@ class _Match:
         pull_x = (weighted_x * self.values).sum(axis=0)
         pull_y = (weighted_y * self.values).sum(axis=0)
         gradient = -(du.T @ pull_x + dv.T @ pull_y)
-        return matrix.astype(np.float64), gradient.astype(np.float64)
+        weight = 2 * _PIXEL_SHARE / self.scale**2
+        return weight * matrix.astype(np.float64), weight * gradient.astype(np.float64)
 
 
 def _align(
-    scene: SplatScene, image: np.ndarray, camera: Camera, pose: Rigid3, steps: int, factor: int
+    scene: SplatScene,
+    image: np.ndarray,
+    camera: Camera,
+    pose: Rigid3,
+    matches: Matches,
+    steps: int,
+    factor: int,
 ) -> tuple[Rigid3, int]:
     """Levenberg-Marquardt; the pose and the number of steps (renders) taken."""
     crop = _crop(scene, image, camera, pose, factor)
@@ -338,7 +410,11 @@ def _align(
         if len(now) < _LEAST_PIXELS or damping > _MAX_DAMPING:
             return pose, taken
         if system is None:
-            system = now.normal_equations(unit)
+            parts = (
+                now.normal_equations(unit),
+                matches.normal_equations(camera, pose, scene.center, unit),
+            )
+            system = tuple(map(sum, zip(*parts, strict=True)))
         matrix, gradient = system
         damped = matrix + np.diag(damping * np.diag(matrix) + 1e-9)
         motion = -np.linalg.solve(damped, gradient)
@@ -346,7 +422,9 @@ def _align(
         candidate = _moved(pose, scene.center, motion * unit)
         then = _Match(scene, crop, candidate)
         moved_px = float(np.abs(motion).max())
-        if len(then) >= _LEAST_PIXELS and then.cost(now.scale) < now.cost(now.scale):
+        before = now.cost(now.scale) + matches.cost(camera, pose)
+        after = then.cost(now.scale) + matches.cost(camera, candidate)
+        if len(then) >= _LEAST_PIXELS and after < before:
             pose, now, system = candidate, then, None
             damping = max(damping / 10, 1e-6)
         else:
