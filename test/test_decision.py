@@ -10,6 +10,7 @@ from pad_inspection.decision import (
     ViewResult,
     decide_object,
     decide_view,
+    object_score,
     seconds_to_decide,
 )
 
@@ -54,6 +55,15 @@ def test_scores_of_views_with_other_thresholds_compare():
     result = decide_object([judged(9.0, 10.0), judged(1.0, 2.0)], CONFIG)
     assert result.verdict == Verdict.PASS
     assert result.score == pytest.approx(0.9)
+
+
+def test_several_views_say_more_than_one():
+    good = [0.3] * 6
+    assert object_score([0.9, 0.9, 0.9, *good], CONFIG) == pytest.approx(0.9)
+    assert object_score([1.2, 0.3, 0.3, *good], CONFIG) == pytest.approx(0.6 * 1.2)
+    assert object_score([9.0, 0.3, 0.3, *good], CONFIG) == pytest.approx(0.6 * 9.0)
+    assert object_score([0.4, 0.8], CONFIG) == pytest.approx(0.8)  # few views: the worst one
+    assert math.isnan(object_score([], CONFIG))
 
 
 def test_object_threshold_moves_the_limit():

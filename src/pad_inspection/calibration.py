@@ -24,7 +24,7 @@ class Calibration:
     Attributes:
         image_threshold: image score at and above which a view is rejected.
         pixel_threshold: map score at and above which a pixel belongs to a region.
-        object_threshold: limit on an object's highest score over threshold.
+        object_threshold: limit on an object's score, see decision.object_score.
         score_min, score_max: range of normal map scores; for colours only.
         min_inliers, min_silhouette_iou, min_agreement: poses below any of them are rejected.
         sure_agreement: least agreement of the normal views; a pose that reaches it stands even

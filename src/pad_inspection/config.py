@@ -242,6 +242,16 @@ class DecisionConfig(CheckedOptions):
     max_false_reject_rate: float = option(
         0.05, 'wanted share of good pieces rejected; fixes the threshold', low=1e-4, high=0.5
     )
+    worst_share: float = option(
+        0.34,
+        'the worst views of an object, this share of all and at least one, decide by their mean; '
+        '0 = the worst one alone',
+        low=0.0,
+        high=1.0,
+    )
+    single_view_weight: float = option(
+        0.6, 'the worst view alone decides by its score times this', low=0.0, high=1.0
+    )
     margin: float = option(
         1.0, 'the calibrated threshold is multiplied by this', low=0.1, high=10.0
     )

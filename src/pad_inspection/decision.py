@@ -1,7 +1,7 @@
 """From the views of one object to its verdict: fail-safe rules on plain numbers, no pictures.
 
-A view's score is divided by its threshold, so that views and cameras compare; an object's score is
-the highest such ratio. What cannot be judged never becomes a PASS.
+A view's score is divided by its threshold, so that views and cameras compare; an object's score
+comes from the highest such ratios (``object_score``). What cannot be judged never becomes a PASS.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ObjectVerdict:
     Attributes:
         verdict: PASS, REJECT or UNDETERMINED.
         reason: why; the most frequent reason of the views that could not be judged, or ANOMALY.
-        score: highest score over threshold of the judged views, NaN without any.
+        score: ``object_score`` of the judged views, NaN without any.
         message: for people.
         num_judged: views with a PASS or REJECT.
         num_views: views received.
@@ -106,18 +106,38 @@ def decide_view(
     return Verdict.PASS, Reason.NONE, f'score {score:.3f} < threshold {threshold:.3f}'
 
 
+def object_score(ratios: Sequence[float], config: DecisionConfig) -> float:
+    """Score of an object from its views.
+
+    A defect shows in several views of an object, a reflection in one. So the mean of the worst
+    views counts, and one view alone only when it is clearly worse.
+
+    Args:
+        ratios: score over threshold of each view that was judged.
+        config: how many views, and what one alone counts.
+
+    Returns:
+        NaN without a view.
+    """
+    if not len(ratios):
+        return float('nan')
+    worst = sorted(ratios, reverse=True)
+    count = max(1, int(config.worst_share * len(worst)))
+    return max(sum(worst[:count]) / count, config.single_view_weight * worst[0])
+
+
 def decide_object(
     views: Sequence[ViewResult], config: DecisionConfig, object_threshold: float = 1.0
 ) -> ObjectVerdict:
     """Verdict on one object from all its views.
 
-    REJECT when a judged view's score over its threshold reaches ``object_threshold``; PASS when
-    none does and at least ``config.min_views`` views were judged; else UNDETERMINED.
+    REJECT when the object's score reaches ``object_threshold``; PASS when it does not and at
+    least ``config.min_views`` views were judged; else UNDETERMINED.
 
     Args:
         views: results of the object's images, in any order; may be empty.
         config: rules.
-        object_threshold: limit on the highest score over threshold.
+        object_threshold: limit on ``object_score``.
 
     Raises:
         ValueError: object_threshold is not a number above 0.
@@ -125,13 +145,11 @@ def decide_object(
     if not (math.isfinite(object_threshold) and object_threshold > 0):
         raise ValueError(f'object_threshold is {object_threshold}, wanted a number above 0')
     ratios = [view.ratio for view in views if math.isfinite(view.ratio)]
-    score = max(ratios, default=float('nan'))
+    score = object_score(ratios, config)
     judged, total = len(ratios), len(views)
 
     if ratios and score >= object_threshold:
-        message = (
-            f'{sum(r >= object_threshold for r in ratios)} of {judged} judged views anomalous'
-        )
+        message = f'{sum(r >= 1 for r in ratios)} of {judged} judged views anomalous'
         verdict, reason = Verdict.REJECT, Reason.ANOMALY
     elif judged >= max(1, config.min_views):
         message = f'{judged} of {total} views judged, none anomalous'

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from pad_inspection.config import DecisionConfig
 from pad_inspection.datatypes import Camera, Frame, PoseEstimate, PoseStatus
+from pad_inspection.decision import object_score
 from pad_inspection.geometry import identity
 from pad_inspection.observation import Observation
 from pad_inspection.offline.calibrate import (
@@ -10,6 +12,7 @@ from pad_inspection.offline.calibrate import (
     NormalFrame,
     _pose_limits,
     _Sample,
+    object_threshold,
 )
 
 PICTURE = np.zeros((8, 8, 3), np.uint8)
@@ -29,13 +32,13 @@ def sample(inliers=100, agreement=0.9, iou=0.95, sharpness=1.0):
 
 
 def test_limits_on_poses_are_below_the_worst_normal_view():
-    limits = _pose_limits([sample(120, 0.8, 0.9, 0.9), sample(100, 0.9, 0.8, 0.76)])
+    limits = _pose_limits([sample(120, 0.8, 0.9, 0.9), sample(100, 0.9, 0.8, 0.66)])
     keep = 1 - POSE_LIMIT_SLACK
     assert limits['min_inliers'] == int(100 * keep)
     assert limits['min_silhouette_iou'] == pytest.approx(0.8 * keep)
     assert limits['min_agreement'] == pytest.approx(0.8 - POSE_LIMIT_SLACK)
     assert limits['sure_agreement'] == pytest.approx(0.8)
-    assert limits['min_sharpness'] == pytest.approx(0.76 * keep)
+    assert limits['min_sharpness'] == pytest.approx(0.66 * keep)
 
 
 @pytest.mark.parametrize(('sharpness', 'wanted'), [(0.3, 0), (1.3, 1), (float('nan'), 0)])
@@ -47,3 +50,22 @@ def test_the_limit_on_sharpness_stays_between_its_bounds(sharpness, wanted):
 def test_a_view_without_a_sharpness_does_not_count():
     limits = _pose_limits([sample(sharpness=float('nan')), sample(sharpness=0.7)])
     assert limits['min_sharpness'] == pytest.approx(0.7 * (1 - POSE_LIMIT_SLACK))
+
+
+def test_the_limit_on_objects_holds_for_normal_ones():
+    rng = np.random.default_rng(3)
+    decision = DecisionConfig(max_false_reject_rate=0.1)
+    limits = {n: object_threshold(np.exp(rng.normal(-1, 0.4, 400)), decision, n) for n in (1, 9)}
+    for views, limit in limits.items():
+        objects = np.exp(rng.normal(-1, 0.4, (4000, views)))
+        rejected = np.mean([object_score(row, decision) >= limit for row in objects.tolist()])
+        assert rejected == pytest.approx(0.1, abs=0.03)
+
+
+def test_low_scores_do_not_widen_the_limit():
+    scores = np.exp(np.random.default_rng(4).normal(0, 0.3, 200))
+    lower = np.where(scores < 1, scores**4, scores)
+    args = DecisionConfig(), 3
+    assert object_threshold(lower, *args) == pytest.approx(
+        object_threshold(scores, *args), rel=0.1
+    )

@@ -18,7 +18,7 @@ import numpy as np
 
 from pad_inspection import images
 from pad_inspection.calibration import Calibration
-from pad_inspection.config import BuildConfig, CalibrationConfig
+from pad_inspection.config import BuildConfig, CalibrationConfig, DecisionConfig
 from pad_inspection.datatypes import Frame, Gaussians, Rigid3
 from pad_inspection.observation import Observation
 from pad_inspection.pipeline import Inspector
@@ -38,6 +38,7 @@ POSE_LIMIT_SLACK = 0.15
 # backgrounds say nothing of the lens of the line.
 SHARPNESS_LIMITS = (0.5, 0.6)
 PIXEL_QUANTILE = 0.999
+_DRAWN_OBJECTS = 20_000
 
 
 @dataclass(frozen=True)
@@ -207,9 +208,7 @@ def _learn(
         image_threshold=float(chosen.threshold),
         pixel_threshold=pixel_threshold(maps),
         object_threshold=object_threshold(
-            scores / chosen.threshold,
-            decision.max_false_reject_rate,
-            config.calibration.views_per_object,
+            scores / chosen.threshold, decision, config.calibration.views_per_object
         ),
         score_min=float(np.median(pixels)),
         score_max=float(pixels.max()),
@@ -285,23 +284,31 @@ def pixel_threshold(maps: Sequence[np.ndarray]) -> float:
     return float(max(np.quantile(pixels, PIXEL_QUANTILE), 1e-6))
 
 
-def object_threshold(ratios: np.ndarray, rate: float, views_per_object: int) -> float:
-    """Limit on the highest score over threshold among an object's views.
+def object_threshold(ratios: np.ndarray, decision: DecisionConfig, views_per_object: int) -> float:
+    """Limit on an object's score that good objects exceed with the wanted rate.
 
-    An object is rejected by its worst view, so that a view may exceed the limit only with a rate
-    divided by the number of views. So far out there are no samples; a log-normal tail is assumed.
+    So many normal objects are not there; they are drawn from what normal views scatter above and
+    below their median, taken as log-normal on either side. Views of an object are drawn
+    independently.
 
     Args:
         ratios: (N,) normal scores over the view threshold.
-        rate: wanted false reject rate of objects.
+        decision: the wanted false reject rate, and how an object is scored.
         views_per_object: views that an object usually has.
     """
-    from scipy.stats import norm
+    from pad_inspection.decision import object_score
 
     logs = np.log(np.maximum(ratios, 1e-6))
-    view_rate = 1 - (1 - rate) ** (1 / views_per_object)
-    limit = math.exp(logs.mean() + norm.isf(view_rate) * logs.std(ddof=1))
-    return float(max(1.0, limit))
+    middle = np.median(logs)
+    spreads = [
+        math.sqrt(float((side**2).mean())) if len(side) else 0.0
+        for side in (logs[logs > middle] - middle, logs[logs < middle] - middle)
+    ]
+    rng = np.random.default_rng(0)
+    drawn = rng.standard_normal((_DRAWN_OBJECTS, views_per_object))
+    views = np.exp(middle + drawn * np.where(drawn > 0, *spreads))
+    scores = [object_score(row, decision) for row in views.tolist()]
+    return float(np.quantile(scores, 1 - decision.max_false_reject_rate))
 
 
 def _pose_limits(usable: list[_Sample]) -> dict[str, float | int]:

@@ -125,14 +125,19 @@ def evaluate_views(inspector, test_images, points: np.ndarray, progress=None) ->
     return records
 
 
-def _object_scores(records: list[ViewRecord]) -> list[tuple[str, bool, float]]:
-    """(object, defective, score): the highest score of the object's views that were compared."""
+def _object_scores(
+    records: list[ViewRecord], decision: DecisionConfig
+) -> list[tuple[str, bool, float]]:
+    """(object, defective, score), the score from the object's views that were compared."""
+    from pad_inspection.decision import object_score
+
     rows = []
     for object_id in sorted({r.object_id for r in records}):
         views = [r for r in records if r.object_id == object_id]
         scores = [r.score for r in views if r.localized]
         defective = any(r.defect != 'good' for r in views)
-        rows.append((object_id, defective, max(scores, default=float('inf'))))
+        score = object_score(scores, decision) if scores else float('inf')
+        rows.append((object_id, defective, score))
     return rows
 
 
@@ -173,7 +178,7 @@ def summarize(
         class_name: for the report.
         preset: for the report.
         decision: rules of the objects' verdicts; None = the defaults.
-        object_threshold: limit on an object's highest score over threshold (calibration).
+        object_threshold: limit on an object's score (calibration).
         pixel_threshold: of the maps (calibration), NaN when there is none.
         curve: of ``pixel_curve_of(records)``, or None = it is made here.
 
@@ -185,7 +190,8 @@ def summarize(
     labels = np.array([r.anomalous for r in records])
     scores = _finite_ranks(np.array([r.score for r in records]))
     curve = pixel_curve_of(records) if curve is None else curve
-    objects = _object_scores(records)
+    decision = decision or DecisionConfig()
+    objects = _object_scores(records, decision)
     object_labels = np.array([defective for _, defective, _ in objects])
     object_scores = _finite_ranks(np.array([score for *_, score in objects]))
     both = 'needs intact and defective ones'
@@ -215,7 +221,7 @@ def summarize(
         report[name] = _defined(value, name, why, undefined)
     report['localized_fraction'] = float(np.mean([r.localized for r in records]))
     report['median_seconds_per_image'] = float(np.median([r.seconds for r in records]))
-    report |= _verdict_counts(records, objects, decision or DecisionConfig(), object_threshold)
+    report |= _verdict_counts(records, objects, decision, object_threshold)
     report |= _pose_numbers(records, undefined)
     steps = dict.fromkeys(k for r in records for k in r.inspection.timings_ms)
     report['median_ms_per_step'] = {

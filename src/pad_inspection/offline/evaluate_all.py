@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -235,15 +236,28 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _bundle(arguments: argparse.Namespace, folder: Path, seed: int) -> Path:
     """The bundle of a class, built when it is not there."""
-    from pad_inspection.config import BuildConfig
+    from pad_inspection.config import BuildConfig, CalibrationConfig
     from pad_inspection.offline.build import build_bundle
 
     root = arguments.bundles or arguments.out / 'bundles'
     path = root / folder.name if seed == 0 else root / f'{folder.name}_seed_{seed}'
     if not (path / 'manifest.json').is_file():
         work = arguments.out / 'work' / path.name
-        build_bundle(folder, path, BuildConfig(seed=seed), work_dir=work)
+        # how many cameras look at a piece is known of every line
+        calibration = CalibrationConfig(views_per_object=_views_per_object(folder))
+        config = BuildConfig(seed=seed, calibration=calibration)
+        build_bundle(folder, path, config, work_dir=work)
     return path
+
+
+def _views_per_object(folder: Path) -> int:
+    """Pictures of most objects of a data set."""
+    from statistics import mode
+
+    from pad_inspection.dataset import read_test_images
+
+    counts = Counter(image.object_id for image in read_test_images(folder))
+    return mode(counts.values())
 
 
 def _line(report: dict[str, Any]) -> str:

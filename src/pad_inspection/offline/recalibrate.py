@@ -96,7 +96,7 @@ def line_calibration(
         pixel_threshold=pixels,
         object_threshold=object_threshold(
             np.array(scores) / chosen.threshold,
-            decision.max_false_reject_rate,
+            decision,
             build.calibration.views_per_object,
         ),
         num_normals=len(scores),

@@ -20,7 +20,7 @@ class DemoObject:
         object_id: which piece.
         truth: 'good', or the kind of its defect.
         verdict: PASS, REJECT, UNDETERMINED, or NONE when no signal came.
-        score: highest score over threshold of its views; None without any judged view.
+        score: of its views, see decision.object_score; None without any judged view.
         reason: name of the reason.
         reject: what the gate was told; None when no signal came.
         message: for people.

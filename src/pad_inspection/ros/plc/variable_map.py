@@ -25,7 +25,12 @@ VARIABLES: dict[str, tuple[bool, tuple[str, ...], bool, str]] = {
     'reject': (True, ('bool', 'uint16'), True, 'what the gate should do'),
     'verdict': (True, ('uint16',), False, '0 undetermined, 1 pass, 2 reject'),
     'reason': (True, ('uint16',), False, 'REASON_* of pad_msgs/InspectionResult'),
-    'score': (True, ('float32',), False, 'highest score over threshold; NaN without any'),
+    'score': (
+        True,
+        ('float32',),
+        False,
+        'score over threshold of the worst views; NaN without any',
+    ),
     'num_views': (True, ('uint16',), False, 'images that were expected'),
     'num_judged': (True, ('uint16',), False, 'images that gave a pass or a reject'),
     'sequence': (True, ('uint32',), True, 'number of this verdict; written last'),
