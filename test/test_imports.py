@@ -24,7 +24,7 @@ LAYERS = [
     {
         'decision',
         'observation',
-        'pose_confidence',
+        'pose_trust',
         'pipeline',
         'object_inspection',
         'recognition',

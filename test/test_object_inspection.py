@@ -25,12 +25,12 @@ def views(demo_dir):
 class DamagedInspector(Inspector):
     """The real inspector with what a broken camera or a wrong pose would give in one view."""
 
-    masks: dict[int, np.ndarray]
+    unseen: set[int]
     poses: dict[int, Rigid3]
 
     def observe(self, frame, cam_from_object=None):
         """As Inspector.observe."""
-        self._mask = self.masks.get(frame.stamp_ns)
+        self._is_unseen = frame.stamp_ns in self.unseen
         if cam_from_object is None and frame.stamp_ns in self.poses:
             # as if localisation had taken this pose for verified
             seen = super().observe(frame, self.poses[frame.stamp_ns])
@@ -40,8 +40,9 @@ class DamagedInspector(Inspector):
 
     def localize(self, query, probability, camera):
         """As Inspector.localize."""
-        mask = probability if self._mask is None else self._mask
-        return super().localize(query, mask, camera)
+        if self._is_unseen:
+            return [PoseEstimate(PoseStatus.NO_OBJECT, message='not recognised')]
+        return super().localize(query, probability, camera)
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def inspector(demo_bundle):
     small = {'segmentation': {'input_px': 512, 'second_input_px': 0}}
     config = from_dict(InspectionConfig, small, bundle_config(demo_bundle))
     found = DamagedInspector.from_bundle(demo_bundle, config)
-    found.masks, found.poses = {}, {}
+    found.unseen, found.poses = set(), {}
     return found
 
 
@@ -66,8 +67,8 @@ def errors_px(found, views, inspector):
     ]
 
 
-def test_a_view_without_a_mask_is_carried_by_the_others(inspector, views):
-    inspector.masks[1] = np.zeros((400, 400), np.float32)
+def test_a_view_that_is_not_recognised_is_carried_by_the_others(inspector, views):
+    inspector.unseen = {1}
     frames = frames_of(views)
     alone = inspector.observe(frames[1])
     assert alone.pose.status == PoseStatus.NO_OBJECT

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pad_inspection import geometry, images
+from pad_inspection import geometry, images, pose_trust
 from pad_inspection.bundle import Bundle, open_bundle
 from pad_inspection.bundle_config import calibrated_config
 from pad_inspection.calibration import Calibration
@@ -36,7 +36,6 @@ from pad_inspection.datatypes import (
 )
 from pad_inspection.decision import decide_view
 from pad_inspection.observation import Clock, ModelInfo, Observation, RefinedPose
-from pad_inspection.pose_confidence import pose_confidence
 
 if TYPE_CHECKING:
     from pad_inspection.networks.product_networks import ProductNetworks
@@ -45,12 +44,6 @@ logger = logging.getLogger(__name__)
 
 # Options outside of these sections do not change scores, so a bundle's thresholds stay valid.
 _SCORING_SECTIONS = ('segmentation', 'background', 'comparison')
-# A hypothesis whose evidence is so much below that of the best one is not worth refining.
-_RIVAL_EVIDENCE = 0.1
-# Weight of the logarithm of the inliers beside agreement and silhouette IoU.
-_INLIER_EVIDENCE = 0.1
-# So many times the inliers that are asked for count as a witness for a pose.
-_SURE_INLIERS = 2.0
 
 
 class Inspector:
@@ -315,12 +308,12 @@ class Inspector:
             return RefinedPose(hypotheses[0])
         if len(localized) > 1:
             explained = [
-                _evidence(
+                pose_trust.evidence(
                     h, *verify_pose(self.scene, query, probability, camera, h.cam_from_object)
                 )
                 for h in localized
             ]
-            least = max(explained) - _RIVAL_EVIDENCE
+            least = max(explained) - pose_trust.RIVAL_EVIDENCE
             localized = [h for h, value in zip(localized, explained) if value >= least]
         refined = []
         for hypothesis in localized:
@@ -334,14 +327,16 @@ class Inspector:
             refined.append(
                 RefinedPose(pose, found.agreement, found.silhouette_iou, found.sharpness)
             )
-        return max(refined, key=lambda r: _evidence(r.pose, r.agreement, r.silhouette_iou))
+        return max(
+            refined, key=lambda r: pose_trust.evidence(r.pose, r.agreement, r.silhouette_iou)
+        )
 
     def _verified(self, refined: RefinedPose) -> PoseEstimate:
         """The pose with its confidence if it is to be trusted, else why it is not."""
         pose = refined.pose
         if pose.cam_from_object is None:
             return pose
-        fault = self._pose_fault(pose, refined)
+        fault = pose_trust.pose_fault(refined, self.config, self.calibration)
         if fault:
             return dataclasses.replace(
                 pose,
@@ -350,7 +345,7 @@ class Inspector:
                 confidence=float('nan'),
                 message=fault,
             )
-        confidence = pose_confidence(
+        confidence = pose_trust.pose_confidence(
             pose,
             refined.agreement,
             refined.silhouette_iou,
@@ -358,39 +353,6 @@ class Inspector:
             self.config.localization.ransac_threshold_px,
         )
         return dataclasses.replace(pose, confidence=confidence)
-
-    def _pose_fault(self, pose: PoseEstimate, refined: RefinedPose) -> str:
-        """Why a refined pose is not to be trusted; '' when it is."""
-        limits, learnt = self.config.refinement, self.calibration
-        least_agreement = max(limits.min_agreement, learnt.min_agreement)
-        least_iou = max(limits.min_silhouette_iou, learnt.min_silhouette_iou)
-        agreement, iou = refined.agreement, refined.silhouette_iou
-        if len(pose.points2d) and pose.num_inliers < learnt.min_inliers:
-            return f'{pose.num_inliers} matches agree with the pose, wanted {learnt.min_inliers}'
-        faults, witnesses = [], 1
-        if not agreement >= least_agreement:
-            faults.append(
-                f'render and image agree by {agreement:.2f}, wanted {least_agreement:.2f}'
-            )
-        if math.isfinite(iou):
-            witnesses += 1
-            if iou < least_iou:
-                faults.append(f'the silhouettes overlap by {iou:.2f}, wanted {least_iou:.2f}')
-        if len(pose.points2d):
-            witnesses += 1
-            many = _SURE_INLIERS * max(learnt.min_inliers, self.config.localization.min_inliers)
-            if pose.num_inliers < many:
-                faults.append(f'{pose.num_inliers} matches agree, wanted {many:.0f}')
-        # light from elsewhere, a segmentation that misses a white object on a bright belt, or few
-        # features: one of three witnesses may fail
-        if len(faults) > max(0, witnesses - 2):
-            return ', '.join(faults)
-        if refined.sharpness < learnt.min_sharpness:
-            return (
-                f'the image is blurred: its edges have {refined.sharpness:.0%} of the slope that '
-                f'they should have, wanted {learnt.min_sharpness:.0%}'
-            )
-        return ''
 
     def _background(
         self, query: np.ndarray, probability: np.ndarray | None, rendered: RenderedView
@@ -504,13 +466,3 @@ class Inspector:
             camera=seen.camera,
             cam_from_object=seen.pose.cam_from_object,
         )
-
-
-def _evidence(pose: PoseEstimate, agreement: float, silhouette_iou: float) -> float:
-    """How well a pose explains an image, to choose between poses of one image.
-
-    A piece that looks alike from two sides, lit from elsewhere or with an added part, deceives
-    each of the three by itself.
-    """
-    iou = silhouette_iou if math.isfinite(silhouette_iou) else 0.0
-    return agreement + iou + _INLIER_EVIDENCE * math.log(max(pose.num_inliers, 1))

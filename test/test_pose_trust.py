@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from pad_inspection.calibration import Calibration
+from pad_inspection.config import InspectionConfig
 from pad_inspection.datatypes import PoseEstimate, PoseStatus
 from pad_inspection.geometry import identity
-from pad_inspection.pose_confidence import pose_confidence
+from pad_inspection.observation import RefinedPose
+from pad_inspection.pose_trust import evidence, pose_confidence, pose_fault
 
 LIMITS = Calibration(
     1.0, 1.0, min_inliers=80, min_silhouette_iou=0.6, min_agreement=0.5, sure_agreement=0.7
@@ -48,3 +50,44 @@ def test_what_is_not_known_is_left_out():
 def test_a_model_without_limits_gives_a_number():
     unset = Calibration(float('nan'), float('nan'))
     assert 0 <= pose_confidence(pose(100, 1.0), 0.8, 0.9, unset, 4.0) <= 1
+
+
+def fault(inliers, agreement, iou, sharpness=1.0):
+    refined = RefinedPose(pose(inliers, 1.0), agreement, iou, sharpness)
+    return pose_fault(refined, InspectionConfig(), LIMITS)
+
+
+def test_one_of_three_witnesses_may_fail():
+    assert fault(200, 0.9, 0.9) == ''
+    assert fault(200, 0.3, 0.9) == ''  # lit from elsewhere
+    assert fault(200, 0.9, 0.1) == ''  # not segmented
+    assert fault(100, 0.9, 0.9) == ''  # few features
+    assert 'agree by 0.30' in fault(100, 0.3, 0.9) and '100 matches' in fault(100, 0.3, 0.9)
+    assert 'overlap by 0.10' in fault(100, 0.9, 0.1)
+    assert fault(79, 0.9, 0.9) == '79 matches agree with the pose, wanted 80'
+
+
+def test_what_may_be_hidden_must_look_right():
+    assert fault(200, 0.7, 0.9) == ''
+    assert 'agree by 0.70, wanted 0.75' in fault(200, 0.7, 0.5)
+
+
+def test_a_blurred_picture_is_refused_however_well_it_is_localised():
+    assert 'blurred' in fault(500, 0.99, 0.99, sharpness=0.4)
+    assert fault(500, 0.99, 0.99, sharpness=float('nan')) == ''
+
+
+def test_without_matches_or_segmentation_all_others_must_hold():
+    carried = RefinedPose(PoseEstimate(PoseStatus.LOCALIZED, identity()), 0.9, 0.5, 1.0)
+    assert 'overlap' in pose_fault(carried, InspectionConfig(), LIMITS)
+    unsegmented = RefinedPose(pose(100, 1.0), 0.9, float('nan'), 1.0)
+    assert '100 matches' in pose_fault(unsegmented, InspectionConfig(), LIMITS)
+
+
+def test_evidence_weighs_all_three():
+    right = evidence(pose(600, 1.0), 0.98, 0.88)
+    assert right > evidence(pose(430, 1.0), 0.95, 0.90)  # an added part speaks for the other
+    assert right > evidence(pose(600, 1.0), 0.98, 0.70)
+    assert evidence(pose(300, 1.0), 0.9, float('nan')) > evidence(
+        pose(200, 1.0), 0.9, float('nan')
+    )
