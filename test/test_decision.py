@@ -71,6 +71,15 @@ def test_object_threshold_moves_the_limit():
     assert decide_object([judged(1.0)], CONFIG, object_threshold=0.4).verdict == Verdict.REJECT
 
 
+def test_the_message_tells_of_single_anomalous_views():
+    passed = decide_object([judged(2.4), *[judged(0.6)] * 8], CONFIG, object_threshold=0.9)
+    assert passed.verdict == Verdict.PASS
+    assert passed.message == '9 of 9 views judged, 1 anomalous, score 0.72 < limit 0.90'
+    rejected = decide_object([*[judged(1.9)] * 3, *[judged(0.6)] * 6], CONFIG, 0.9)
+    assert rejected.message == '0 of 9 judged views anomalous, score 0.95 >= limit 0.90'
+    assert 'none anomalous' in decide_object([judged(0.6)], CONFIG).message
+
+
 def test_no_view_is_never_a_pass():
     result = decide_object([], CONFIG)
     assert (result.verdict, result.reject) == (Verdict.UNDETERMINED, True)

@@ -147,12 +147,21 @@ def decide_object(
     ratios = [view.ratio for view in views if math.isfinite(view.ratio)]
     score = object_score(ratios, config)
     judged, total = len(ratios), len(views)
+    anomalous = sum(ratio >= 1 for ratio in ratios)
 
     if ratios and score >= object_threshold:
-        message = f'{sum(r >= 1 for r in ratios)} of {judged} judged views anomalous'
+        message = (
+            f'{anomalous} of {judged} judged views anomalous, score {score:.2f} >= limit '
+            f'{object_threshold:.2f}'
+        )
         verdict, reason = Verdict.REJECT, Reason.ANOMALY
     elif judged >= max(1, config.min_views):
         message = f'{judged} of {total} views judged, none anomalous'
+        if anomalous:
+            message = (
+                f'{judged} of {total} views judged, {anomalous} anomalous, score {score:.2f} < '
+                f'limit {object_threshold:.2f}'
+            )
         verdict, reason = Verdict.PASS, Reason.NONE
     else:
         failures = [view.reason for view in views if not math.isfinite(view.ratio)]

@@ -48,7 +48,8 @@ _EDGE_QUANTILE = 0.95
 _SEGMENT_THRESHOLD = 0.5
 _VERIFY_SIZE_PX = 160
 # Neighbouring pixels err alike (shading, a mirror image), and so do matches (the same keypoint in
-# several views): so many of each count as one. Standard deviation of a match, and what is far off.
+# several views): so many of each count as one. On normal views in other light poses are best with
+# this share of matches. Standard deviation of a match, and what is far off.
 _PIXEL_SHARE = 0.01
 _MATCH_SHARE = 0.3
 _MATCH_SIGMA_PX = 1.5

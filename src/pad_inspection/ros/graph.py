@@ -274,8 +274,9 @@ class NodeGraph:
                     process.wait(max(0.0, end - time.monotonic()))
                 except subprocess.TimeoutExpired:
                     logger.warning('process %d did not end on signal %d', process.pid, number)
-                    # it writes into its log where each of its threads stands
-                    os.kill(process.pid, signal.SIGUSR1)
+                    if number == signal.SIGTERM:
+                        # before it is killed it writes into its log where each thread stands
+                        process.send_signal(signal.SIGUSR1)
             running = [p for p in running if p.poll() is None]
             if not running:
                 break

@@ -108,4 +108,5 @@ def run(make_node: Callable, args: list[str] | None = None, *, threads: int = 2)
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+        faulthandler.cancel_dump_traceback_later()
     return code
