@@ -15,6 +15,10 @@ from rclpy.qos import LivelinessPolicy
 
 from pad_inspection.ros import interfaces
 
+# Publishers that were there before are found within this time after the start, s: until then it is
+# not known that nobody is alive. Some hundred milliseconds as a rule, seconds on busy machines.
+_DISCOVERY_S = 5.0
+
 
 class LivelinessWatch:
     """Watches the publishers of one subscription.
@@ -34,7 +38,7 @@ class LivelinessWatch:
         """
         self._node, self._subscription = node, subscription
         self._alive = 0
-        self._lost_since = time.monotonic()
+        self._lost_since = time.monotonic() + _DISCOVERY_S
         profile = interfaces.qos(topic, depth=1)
         profile.liveliness = LivelinessPolicy.AUTOMATIC
         profile.liveliness_lease_duration = Duration(seconds=topic.lease)
@@ -64,7 +68,10 @@ class LivelinessWatch:
 
     @property
     def lost_since(self) -> float | None:
-        """Since when nobody is alive, monotonic s; None: somebody is."""
+        """Since when nobody is alive, monotonic s; None: somebody is.
+
+        In the future while the publishers may be there but have not been found yet.
+        """
         if self._alive:
             return None
         every = interfaces.num_publishers(self._node, self._subscription)
