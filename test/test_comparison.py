@@ -63,7 +63,7 @@ def test_statistics_by_hand():
 def test_levels_say_nothing_outside_of_their_place(plain):
     query, reference, alpha, probability, background = _scene()
     levels = plain.compare_levels(query, reference, alpha, probability, background)
-    assert levels.names == plain.names and levels.maps.shape == (7, SIZE, SIZE)
+    assert levels.names == plain.names and levels.maps.shape == (8, SIZE, SIZE)
     for name, level in zip(levels.names, levels.maps):
         inside, around = np.isfinite(level[60:100, 50:110]), np.isfinite(level[46, 50:110])
         assert inside.any() != name.startswith('around') and around.any() != inside.any()

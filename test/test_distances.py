@@ -73,6 +73,20 @@ def test_lab_counts_hue_more_than_lightness():
     np.testing.assert_allclose(lab[0], [0.4237 * distances.LIGHTNESS_WEIGHT, 0, 0], atol=1e-3)
 
 
+def test_shadow_does_not_change_colour_at_the_same_luminance():
+    rng = np.random.default_rng(5)
+    surface = rng.uniform(120, 250, (20, 20, 3)).astype(np.float32)
+    shadow = surface * 0.6  # of all channels alike, also in linear light
+    lit, dark = distances.same_luminance(surface, shadow)
+    assert np.abs(lit - dark).max() < 0.15 * np.abs(surface - shadow).max()
+    other = surface[..., ::-1]
+    np.testing.assert_allclose(*distances.same_luminance(surface, surface), atol=1e-3)
+    first, second = distances.same_luminance(surface, other)
+    assert np.abs(first - second).mean() > 20
+    black = np.zeros_like(surface)
+    assert all(np.isfinite(p).all() for p in distances.same_luminance(surface, black))
+
+
 def test_brightness_is_matched_in_spite_of_a_defect():
     rng = np.random.default_rng(4)
     rendered = rng.uniform(20, 150, (40, 40, 3)).astype(np.float32)

@@ -1,7 +1,7 @@
 """Query against reference picture -> distances on several levels -> anomaly map -> score, regions.
 
-Where the render shows the object, each feature level of the backbone and the colour give one map
-of distances between query and reference. Around the object nothing is rendered that the query
+Where the render shows the object, each feature level of the backbone, the colour, and the colour at
+the same luminance give one map of distances between query and reference. Around the object nothing is rendered that the query
 could be compared with; there two levels say how unlike the query is to anything in the background.
 Normal views teach mean and spread of each level (``level_statistics``); the anomaly map is the
 mean of what exceeds them.
@@ -137,6 +137,8 @@ class Comparator:
         self.names = tuple(f'features_{s}' for s in self._backbone.strides)
         if config.color_weight > 0:
             self.names += ('color',)
+        if config.hue_weight > 0:
+            self.names += ('hue',)
         if config.region == 'surroundings':
             self.names += ('around_features', 'around_color')
         self._learned = None
@@ -205,6 +207,9 @@ class Comparator:
         levels = self._feature_levels(features, size)
         if 'color' in self.names:
             levels.append(self._color_level(pair))
+        if 'hue' in self.names:
+            evened = distances.same_luminance(*_halved(pair))
+            levels.append(self._lab_level(evened, size, lightness_weight=0.0))
         if config.region == 'surroundings':
             inside = alpha > SILHOUETTE_ALPHA
             levels += self._surroundings_levels(pair, features, prepared.alpha, prepared.weight)
@@ -268,7 +273,11 @@ class Comparator:
             float32 (H, W), 0 and above, NaN where nothing was compared.
         """
         config = self._config
-        weights = {'color': config.color_weight, 'learned': config.learned_weight}
+        weights = {
+            'color': config.color_weight,
+            'hue': config.hue_weight,
+            'learned': config.learned_weight,
+        }
         factors = [weights.get(name, 1.0) for name in levels.names]
         factors = np.array(factors, np.float32)[:, None, None]
         maps = levels.maps
@@ -336,9 +345,15 @@ class Comparator:
         height, width = pair.shape[1:3]
         if self._config.distance == 'squared_l2':
             return ((pair[0] - pair[1]) ** 2).sum(axis=-1) / 255**2
-        lab = [distances.weighted_lab(images.resize(p, width // 2, height // 2)) for p in pair]
+        return self._lab_level(_halved(pair), (width, height), distances.LIGHTNESS_WEIGHT)
+
+    def _lab_level(
+        self, halved: Iterable[np.ndarray], size: tuple[int, int], lightness_weight: float
+    ) -> np.ndarray:
+        """Distance in Lab of two pictures of half the size (w, h), at that size."""
+        lab = [distances.weighted_lab(picture, lightness_weight) for picture in halved]
         level = distances.euclidean_distance(*lab, self._tolerance(2))
-        return images.resize(level, width, height)
+        return images.resize(level, *size)
 
     def _surroundings_levels(
         self,
@@ -372,6 +387,12 @@ class Comparator:
     def _tolerance(self, stride: int) -> int:
         """Misalignment that is tolerated, in cells of a level; none where cells are large."""
         return round(self._config.tolerance_px / stride)
+
+
+def _halved(pair: np.ndarray) -> list[np.ndarray]:
+    """Two pictures (2, h, w, 3) at half their size."""
+    height, width = pair.shape[1:3]
+    return [images.resize(picture, width // 2, height // 2) for picture in pair]
 
 
 def _cut(image: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:

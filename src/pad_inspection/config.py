@@ -200,6 +200,12 @@ class ComparisonConfig(CheckedOptions):
         low=0.0,
     )
     color_weight: float = option(1.0, 'weight of the colour level; 0 = none', low=0.0)
+    hue_weight: float = option(
+        1.0,
+        'weight of the level of colours at the same luminance, which shading and shadows leave '
+        'alone; 0 = none',
+        low=0.0,
+    )
     edge_weight: float = option(
         0.7, 'weight of a narrow band along the silhouette', low=0.0, high=1.0
     )
@@ -330,7 +336,7 @@ class TrainingConfig(CheckedOptions):
 class CalibrationConfig(CheckedOptions):
     """Thresholds from held-out normal views on synthetic backgrounds."""
 
-    backgrounds_per_view: int = option(2, 'synthetic backgrounds of each held-out view', low=1)
+    backgrounds_per_view: int = option(4, 'synthetic backgrounds of each held-out view', low=1)
     views_per_object: int = option(3, 'views that an object usually has', low=1)
     turns_deg: float = option(180.0, 'in-plane turns are drawn from +- this', unit='deg', low=0.0)
 

@@ -9,6 +9,10 @@ LIGHTNESS_WEIGHT = 0.3
 _LAB_SCALE = 100.0
 _MAX_BANK = 1500
 _LEAST_PIXELS = 100
+_GAMMA = 2.2
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+# Luminance (0 to 1) of pixels that are called dark.
+_DARK = 0.02
 
 
 def unit_vectors(vectors: np.ndarray) -> np.ndarray:
@@ -26,6 +30,22 @@ def weighted_lab(picture: np.ndarray, lightness_weight: float = LIGHTNESS_WEIGHT
     rgb = np.clip(picture.astype(np.float32) / 255, 0, 1)
     scale = np.array([lightness_weight, 1, 1], np.float32) / _LAB_SCALE
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2Lab) * scale
+
+
+def same_luminance(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two pictures float32 (h, w, 3), RGB 0..255, brought to the same luminance in each pixel.
+
+    Light, shading and shadow multiply what a surface reflects, so that afterwards only its colour
+    differs. Dark pixels say little about their colour and are changed less.
+
+    Source: luminance of linear RGB as in ITU-R BT.709; sRGB taken as a power of 2.2.
+    """
+    linear = [np.clip(p.astype(np.float32) / 255, 0, 1) ** _GAMMA for p in (first, second)]
+    luminance = [picture @ _LUMINANCE + _DARK for picture in linear]
+    middle = np.sqrt(luminance[0] * luminance[1])
+    evened = [p * (middle / y)[..., None] for p, y in zip(linear, luminance, strict=True)]
+    first, second = (255 * np.clip(p, 0, 1) ** (1 / _GAMMA) for p in evened)
+    return first, second
 
 
 def cosine_distance(first: np.ndarray, second: np.ndarray, radius: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 # The comparison of the published methods: the whole image, no tolerance, the highest pixel counts.
 _PUBLISHED_COMPARISON: dict[str, Any] = {
     'color_weight': 0.0,
+    'hue_weight': 0.0,
     'crop': False,
     'edge_weight': 1.0,
     'tolerance_px': 0.0,

@@ -24,9 +24,13 @@ import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pad_inspection.config import BuildConfig, LocalizationConfig, from_dict, load_yaml, to_dict
 from pad_inspection.offline.photographs.arguments import add_source_arguments
+
+if TYPE_CHECKING:
+    from pad_inspection.pipeline import Inspector
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,6 +95,7 @@ def build_bundle(
     config: BuildConfig,
     *,
     work_dir: Path | None = None,
+    make_inspector: Callable[..., Inspector] | None = None,
     progress: Callable[[str], object] = _progress_bar,
 ) -> Path:
     """Build a bundle; see the module's text.
@@ -100,6 +105,7 @@ def build_bundle(
         out: folder of the bundle; an existing bundle is replaced when all went well.
         config: build options; ``config.inspection`` is stored as the bundle's configuration.
         work_dir: keeps the SfM model and checkpoints; None = a temporary folder.
+        make_inspector: for the calibration, called like ``Inspector``; None = that.
         progress: gives a context manager with an update(fraction, text) function for a title.
 
     Returns:
@@ -117,6 +123,7 @@ def build_bundle(
     from pad_inspection.offline.calibrate import calibrate
     from pad_inspection.offline.fit_gaussians import fit_gaussians
     from pad_inspection.offline.train_networks import train_networks
+    from pad_inspection.pipeline import Inspector
     from pad_inspection.rendering.gaussians import write_ply
 
     views = read_training_views(class_dir)
@@ -159,6 +166,7 @@ def build_bundle(
                 validation,
                 config,
                 networks=networks,
+                make_inspector=make_inspector or Inspector,
                 progress=update,
             )
         identity = json.dumps([digest, to_dict(config), __version__], sort_keys=True)

@@ -31,6 +31,9 @@ from pad_inspection.config import PRESETS, to_dict
 from pad_inspection.offline.methods import ABLATIONS, METHODS, Method, method_config
 
 
+CACHE = 'cache'
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `pad evaluate-all`."""
     parser.add_argument('data_dir', type=Path, metavar='DATA_DIR', help='folder of class folders')
@@ -121,7 +124,7 @@ class ClassEvaluation:
         self._views = read_training_views(class_dir)
         self._validation = read_validation_images(class_dir)
         self._tests = _spread(read_test_images(class_dir), limit)
-        self._store = StepStore(out / 'cache')
+        self._store = StepStore(out / CACHE)
         self._networks = ProductNetworks.load(self._bundle.path)
         self._shared = None
 
@@ -220,8 +223,8 @@ def run(arguments: argparse.Namespace) -> int:
     reports = []
     for seed in seeds:
         for folder in folders:
-            bundle = _bundle(arguments, folder, seed)
             out = arguments.out / f'seed_{seed}' / folder.name
+            bundle = _bundle(arguments, folder, seed, out)
             item = ClassEvaluation(folder, bundle, out, arguments.limit)
             for method in methods:
                 bar = partial(tqdm, unit='image', desc=f'{item.name} {method.name}', leave=False)
@@ -234,10 +237,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _bundle(arguments: argparse.Namespace, folder: Path, seed: int) -> Path:
-    """The bundle of a class, built when it is not there."""
+def _bundle(arguments: argparse.Namespace, folder: Path, seed: int, out: Path) -> Path:
+    """The bundle of a class, built when it is not there; steps are kept for the methods."""
     from pad_inspection.config import BuildConfig, CalibrationConfig
     from pad_inspection.offline.build import build_bundle
+    from pad_inspection.offline.cached_inspector import CachedInspector, StepStore
 
     root = arguments.bundles or arguments.out / 'bundles'
     path = root / folder.name if seed == 0 else root / f'{folder.name}_seed_{seed}'
@@ -246,7 +250,8 @@ def _bundle(arguments: argparse.Namespace, folder: Path, seed: int) -> Path:
         # how many cameras look at a piece is known of every line
         calibration = CalibrationConfig(views_per_object=_views_per_object(folder))
         config = BuildConfig(seed=seed, calibration=calibration)
-        build_bundle(folder, path, config, work_dir=work)
+        make = partial(CachedInspector, store=StepStore(out / CACHE))
+        build_bundle(folder, path, config, work_dir=work, make_inspector=make)
     return path
 
 

@@ -40,6 +40,7 @@ _ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         {'comparison': {'region': 'union'}},
     ),
     'without_color': ('no colour level', {'comparison': {'color_weight': 0.0}}),
+    'without_hue': ('no colours at the same luminance', {'comparison': {'hue_weight': 0.0}}),
     'without_tolerance': ('no misalignment tolerated', {'comparison': {'tolerance_px': 0.0}}),
     'without_brightness': (
         'brightness of the render not matched',
