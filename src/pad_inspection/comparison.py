@@ -1,10 +1,10 @@
 """Query against reference picture -> distances on several levels -> anomaly map -> score, regions.
 
-Where the render shows the object, each feature level of the backbone, the colour, and the colour at
-the same luminance give one map of distances between query and reference. Around the object nothing is rendered that the query
-could be compared with; there two levels say how unlike the query is to anything in the background.
-Normal views teach mean and spread of each level (``level_statistics``); the anomaly map is the
-mean of what exceeds them.
+Where the render shows the object, each feature level of the backbone, the colour and the colour at
+the same luminance give one map of distances between query and reference. Around the object nothing
+is rendered that the query could be compared with; there two levels say how unlike the query is to
+anything in the background. Normal views teach mean and spread of each level
+(``level_statistics``); the anomaly map is the mean of what exceeds them.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from typing import Any
 from pad_inspection.config import PRESETS, to_dict
 from pad_inspection.offline.methods import ABLATIONS, METHODS, Method, method_config
 
-
+# Folder of what methods share, in the folder of a class.
 CACHE = 'cache'
 
 
