@@ -1,7 +1,8 @@
 """Time the CPU rasterizer: each instruction set, number of Gaussians, image size and threads.
 
-Gaussians lie on a sphere that fills the image. Least time of several runs, in milliseconds, of the
-processor for one thread, else of the clock; written to out/bench/render.json as well.
+Gaussians lie on a sphere that is ``--fill`` of the image wide. Least time of several runs, in
+milliseconds, of the processor for one thread, else of the clock; written to out/bench/render.json
+as well.
 
 The others, once for each size on one thread, to compare with: "torch", plain torch operations
 (torch_tiles.py); "taichi", kernels compiled for this processor (taichi_tiles.py); "litesplat", the
@@ -28,6 +29,7 @@ import torch
 from pad_inspection.rendering import cpu_backend
 
 SH_DEGREE = 2
+DISTANCE = 3.2  # of the camera from the sphere's middle, in radii
 OTHERS = {
     'torch': 'torch_tiles',
     'taichi': 'taichi_tiles',
@@ -64,19 +66,27 @@ def least_ms(run, repeats: int, clock) -> float:
     return min(times) * 1e3
 
 
-def scene(count: int, size: int) -> tuple[list[torch.Tensor], torch.Tensor, cpu_backend.Pinhole]:
-    """Gaussians, pose and camera that are drawn."""
+def scene(
+    count: int, size: int, fill: float
+) -> tuple[list[torch.Tensor], torch.Tensor, cpu_backend.Pinhole]:
+    """Gaussians, pose and camera that are drawn; the sphere is ``fill`` of the image wide."""
     viewmat = torch.eye(4)
-    viewmat[2, 3] = 3.2
-    pinhole = cpu_backend.Pinhole(size, size, 1.4 * size, 1.4 * size, size / 2, size / 2)
+    viewmat[2, 3] = DISTANCE
+    focal = 0.5 * fill * size * (DISTANCE**2 - 1) ** 0.5
+    pinhole = cpu_backend.Pinhole(size, size, focal, focal, size / 2, size / 2)
     return sphere(count), viewmat, pinhole
 
 
 def measure(
-    count: int, size: int, threads: int, repeats: int, rasterize=cpu_backend.rasterize
+    count: int,
+    size: int,
+    threads: int,
+    repeats: int,
+    fill: float,
+    rasterize=cpu_backend.rasterize,
 ) -> tuple[float, float]:
     """Milliseconds of forward, and of forward and backward."""
-    tensors, viewmat, pinhole = scene(count, size)
+    tensors, viewmat, pinhole = scene(count, size, fill)
 
     def forward():
         projection = cpu_backend.project(
@@ -112,11 +122,11 @@ def check_same(got: tuple, wanted: tuple) -> None:
             raise ValueError(f'the {name} differs by {difference:.1e} from that of C++')
 
 
-def measure_other(module, count: int, size: int) -> tuple[float, float]:
+def measure_other(module, count: int, size: int, fill: float) -> tuple[float, float]:
     """Milliseconds of forward, and of forward and backward, of another way on one thread."""
     if hasattr(module, 'rasterize'):
-        return measure(count, size, 1, 1, module.rasterize)
-    block = module.Scene(*scene(count, size))
+        return measure(count, size, 1, 1, fill, module.rasterize)
+    block = module.Scene(*scene(count, size, fill))
     times = [
         least_ms(run, 1, time.process_time) for run in (block.forward, block.forward_backward)
     ]
@@ -171,6 +181,9 @@ def main() -> None:
     parser.add_argument('--sizes', type=int, nargs='+', default=[400, 800])
     parser.add_argument('--threads', type=int, nargs='+', default=[1, 2])
     parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument(
+        '--fill', type=float, default=0.73, help='0.73: the sphere covers 42%% of the image'
+    )
     parser.add_argument('--others', nargs='*', choices=OTHERS, default=list(OTHERS))
     parser.add_argument('--out', type=Path, default=Path('out/bench/render.json'))
     arguments = parser.parse_args()
@@ -202,12 +215,13 @@ def main() -> None:
             arguments.counts, arguments.sizes, arguments.threads
         ):
             torch.set_num_threads(threads)
-            add(variant, count, size, threads, measure(count, size, threads, arguments.repeats))
+            times = measure(count, size, threads, arguments.repeats, arguments.fill)
+            add(variant, count, size, threads, times)
     os.environ.pop('PAD_RASTERIZER', None)
     torch.set_num_threads(1)
     for name, module in others(arguments.others).items():
         for count, size in itertools.product(arguments.counts, arguments.sizes):
-            add(name, count, size, 1, measure_other(module, count, size))
+            add(name, count, size, 1, measure_other(module, count, size, arguments.fill))
     for ratio in ratios(rows):
         print(
             f'{ratio["gaussians"]} Gaussians, {ratio["size_px"]} px, one thread: '
@@ -220,6 +234,7 @@ def main() -> None:
         'processor': processor(),
         'load': os.getloadavg()[0],
         'sh_degree': SH_DEGREE,
+        'fill': arguments.fill,
         'rows': rows,
         'ratios': ratios(rows),
     }
