@@ -1,5 +1,6 @@
 import math
 
+import cv2
 import numpy as np
 import pytest
 
@@ -7,6 +8,7 @@ from pad_inspection.config import RefinementConfig
 from pad_inspection.datatypes import Camera, Gaussians, Rigid3
 from pad_inspection.geometry import look_at, pose_error_px, rotation_from_axis_angle
 from pad_inspection.images import to_uint8
+from pad_inspection.rendering import pose_refiner
 from pad_inspection.rendering.pose_refiner import refine_pose, verify_pose
 from pad_inspection.rendering.renderer import SplatScene
 
@@ -142,3 +144,37 @@ def test_a_picture_of_another_size_is_refused(scene, drawn):
         extra = (RefinementConfig(),) if function is refine_pose else ()
         with pytest.raises(ValueError, match='image has shape'):
             function(scene, drawn[1][:50], None, CAMERA, TRUTH, *extra)
+
+
+def test_the_rim_holds_a_pose_where_the_light_misleads(scene, drawn, points):
+    rendered, picture = drawn
+    # the inside tells of a piece that lies two pixels farther to the right
+    moved = np.roll(picture, 2, axis=1) + np.random.default_rng(0).normal(0, 60, picture.shape)
+    inside = rendered.alpha[..., None] > 0.9
+    misled = np.where(inside, np.clip(moved, 0, 255), picture).astype(np.uint8)
+    without = refine_pose(scene, misled, None, CAMERA, TRUTH, RefinementConfig())
+    held = refine_pose(scene, misled, rendered.alpha, CAMERA, TRUTH, RefinementConfig())
+    pulled, kept = (error_px(found.cam_from_object, points) for found in (without, held))
+    assert pulled > 1 and kept < 0.8 * pulled
+
+
+def test_the_rim_is_found_where_it_is_segmented(scene, drawn, points):
+    alpha = drawn[0].alpha
+    here = pose_refiner.find_rim(scene, alpha, CAMERA, TRUTH)
+    assert len(here.points3d) > 100 and here.cost(CAMERA, TRUTH) < 0.05
+    off = disturbed()
+    there = pose_refiner.find_rim(scene, alpha, CAMERA, off)
+    assert there.cost(CAMERA, TRUTH) < 0.5 * there.cost(CAMERA, off)
+    np.testing.assert_allclose(np.linalg.norm(there.normals, axis=1), 1, atol=1e-6)
+    # too wide all around says nothing about the pose
+    wide = cv2.dilate(alpha, np.ones((5, 5), np.uint8))
+    pose = refine_pose(scene, drawn[1], wide, CAMERA, TRUTH, RefinementConfig()).cam_from_object
+    assert error_px(pose, points) < 0.2
+
+
+def test_what_is_hardly_segmented_has_no_rim(scene, drawn):
+    alpha = drawn[0].alpha
+    half = alpha.copy()
+    half[:, : np.nonzero(alpha > 0.5)[1].max() - 15] = 0
+    for probability in (None, np.zeros_like(alpha), half):
+        assert pose_refiner.find_rim(scene, probability, CAMERA, TRUTH) is None
