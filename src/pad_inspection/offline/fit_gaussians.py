@@ -179,7 +179,7 @@ def fit_gaussians(
     )
     photographs = [_crop(view, *pair) for view, pair in zip(fitted, loaded)]
     del loaded
-    fit = _Fit(photographs, hull, points, colors, config, seed, renderer)
+    fit = _Fit(photographs, hull, points, colors, config, seed, renderer, begin)
     if checkpoint_dir is not None:
         identity = json.dumps([to_dict(config), seed, [view.name for view in fitted]])
         digest = hashlib.sha256(identity.encode() + points.tobytes()).hexdigest()
@@ -188,7 +188,7 @@ def fit_gaussians(
     gaussians = fit.gaussians()
     quality = measure_quality(gaussians, held, device=device, threads=threads)
     quality['num_gaussians'] = len(gaussians)
-    quality['fit_seconds'] = time.perf_counter() - begin
+    quality['fit_seconds'] = fit.seconds
     logger.info('fit: %s', quality)
     return FitResult(gaussians, quality, tuple(view.name for view in held))
 
@@ -212,7 +212,7 @@ def _crop(view, rgb: np.ndarray, alpha: np.ndarray) -> _Photograph:
 class _Fit:
     """The loop and its state."""
 
-    def __init__(self, photographs, hull: VisualHull, points, colors, config, seed, renderer):
+    def __init__(self, photographs, hull: VisualHull, points, colors, config, seed, renderer, begin):
         import torch
 
         from pad_inspection.offline.splat_parameters import SplatParameters
@@ -224,6 +224,7 @@ class _Fit:
         self._generator = torch.Generator().manual_seed(seed)
         self._order: list[int] = []
         self._step = 0
+        self._begin = begin
         self._checkpoint: tuple[Path, str] | None = None
         points, colors = self._start(points, colors, np.random.default_rng(seed))
         self._parameters = SplatParameters.from_points(
@@ -248,6 +249,11 @@ class _Fit:
         """The model as it is now."""
         return self._parameters.to_gaussians(self._hull.center, self._hull.radius)
 
+    @property
+    def seconds(self) -> float:
+        """Time of this run and of those that it goes on from."""
+        return time.perf_counter() - self._begin
+
     def use_checkpoints(self, folder: Path, digest: str) -> None:
         """Write checkpoints to a folder, and go on from the one there if it is of this fit."""
         import torch
@@ -265,6 +271,7 @@ class _Fit:
             return
         self._parameters = SplatParameters.from_state(state['parameters'])
         self._step, self._order = state['step'], state['order']
+        self._begin -= state.get('seconds', 0.0)
         self._start_count = state['start_count']
         self._pull, self._seen = state['pull'], state['seen']
         self._generator.set_state(state['generator'].cpu())
@@ -278,6 +285,7 @@ class _Fit:
             'digest': digest,
             'parameters': self._parameters.state(),
             'step': self._step,
+            'seconds': self.seconds,
             'order': self._order,
             'start_count': self._start_count,
             'pull': self._pull,
