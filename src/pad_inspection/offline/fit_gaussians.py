@@ -212,7 +212,9 @@ def _crop(view, rgb: np.ndarray, alpha: np.ndarray) -> _Photograph:
 class _Fit:
     """The loop and its state."""
 
-    def __init__(self, photographs, hull: VisualHull, points, colors, config, seed, renderer, begin):
+    def __init__(
+        self, photographs, hull: VisualHull, points, colors, config, seed, renderer, begin
+    ):
         import torch
 
         from pad_inspection.offline.splat_parameters import SplatParameters
