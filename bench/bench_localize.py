@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pad_inspection import pose_trust
 from pad_inspection.background.segmentation import create_segmenter
 from pad_inspection.config import InspectionConfig, MappingConfig, RefinementConfig, from_dict
 from pad_inspection.dataset import read_test_images, read_training_views
@@ -29,8 +30,9 @@ from pad_inspection.datatypes import PoseEstimate, Rigid3
 from pad_inspection.geometry import pose_error_px
 from pad_inspection.localization.localizer import Localizer
 from pad_inspection.localization.reference import ReferenceModel
+from pad_inspection.offline.evaluate_all import spread
 from pad_inspection.rendering.gaussians import read_ply
-from pad_inspection.rendering.pose_refiner import refine_pose, verify_pose
+from pad_inspection.rendering.pose_refiner import Matches, refine_pose, verify_pose
 from pad_inspection.rendering.renderer import SplatScene
 
 
@@ -44,7 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('--matcher', default='mutual_nn', choices=('mutual_nn', 'lightglue'))
     parser.add_argument('--no-mask', action='store_true', help='match on the whole picture')
     parser.add_argument('--no-refine', action='store_true', help='local features only')
-    parser.add_argument('--limit', type=int, help='only the first pictures')
+    parser.add_argument('--limit', type=int, help='only so many pictures, spread over all')
     parser.add_argument('--out', type=Path, default=Path('out/bench/localize.json'))
     return parser.parse_args()
 
@@ -73,15 +75,25 @@ def refined(
     scene: SplatScene, image: np.ndarray, probability, test, found: list[PoseEstimate]
 ) -> Rigid3 | None:
     """The hypothesis whose render explains the picture best, aligned to the picture."""
-    poses = [one.cam_from_object for one in found if one.cam_from_object is not None]
-    if not poses:
+    found = [one for one in found if one.cam_from_object is not None]
+    if not found:
         return None
-    if len(poses) > 1:
-        explained = [verify_pose(scene, image, probability, test.camera, pose) for pose in poses]
-        scores = np.nan_to_num(np.array(explained), nan=-1.0).sum(axis=1)
-        poses = [poses[int(np.argmax(scores))]]
-    config = RefinementConfig()
-    return refine_pose(scene, image, probability, test.camera, poses[0], config).cam_from_object
+
+    def evidence(one: PoseEstimate) -> float:
+        explained = verify_pose(scene, image, probability, test.camera, one.cam_from_object)
+        return pose_trust.evidence(one, *explained)
+
+    best = max(found, key=evidence) if len(found) > 1 else found[0]
+    matches = Matches(best.points2d[best.inliers], best.points3d[best.inliers])
+    return refine_pose(
+        scene,
+        image,
+        probability,
+        test.camera,
+        best.cam_from_object,
+        RefinementConfig(),
+        matches,
+    ).cam_from_object
 
 
 def main() -> None:
@@ -92,13 +104,13 @@ def main() -> None:
     )
     reference = reference_of(options, config)
     localizer = Localizer(reference, config.localization)
-    segmenter = None if options.no_mask else create_segmenter(config.segmentation, 1)
+    segmenter = None if options.no_mask else create_segmenter(config.segmentation, threads=1)
     scene = None
     if not options.no_refine:
         scene = SplatScene(read_ply(options.bundle / 'gaussians.ply'), device='cpu')
     points = reference.points[:: max(1, len(reference.points) // 600)]
     rows, stages = [], []
-    for test in read_test_images(options.class_dir)[: options.limit]:
+    for test in spread(read_test_images(options.class_dir), options.limit):
         image = test.load_image()
         probability = None if segmenter is None else segmenter.segment(image)
         if not rows:

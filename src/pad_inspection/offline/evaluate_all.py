@@ -123,7 +123,7 @@ class ClassEvaluation:
         self._gaussians = read_ply(self._bundle.file('gaussians.ply'))
         self._views = read_training_views(class_dir)
         self._validation = read_validation_images(class_dir)
-        self._tests = _spread(read_test_images(class_dir), limit)
+        self._tests = spread(read_test_images(class_dir), limit)
         self._store = StepStore(out / CACHE)
         self._networks = ProductNetworks.load(self._bundle.path)
         self._shared = None
@@ -199,7 +199,7 @@ class ClassEvaluation:
         return [v.name for v in split_holdout(self._views, self._build.fit.holdout_every)[1]]
 
 
-def _spread(images: list, limit: int | None) -> list:
+def spread(images: list, limit: int | None) -> list:
     """At most ``limit`` pictures, spread evenly over the list."""
     if limit is None or limit >= len(images):
         return images
