@@ -32,7 +32,8 @@ from pad_inspection.localization.localizer import Localizer
 from pad_inspection.localization.reference import ReferenceModel
 from pad_inspection.offline.evaluate_all import spread
 from pad_inspection.rendering.gaussians import read_ply
-from pad_inspection.rendering.pose_refiner import Matches, refine_pose, verify_pose
+from pad_inspection.rendering.pose_anchors import Matches
+from pad_inspection.rendering.pose_refiner import refine_pose, verify_pose
 from pad_inspection.rendering.renderer import SplatScene
 
 

@@ -6,7 +6,6 @@ import pytest
 from pad_inspection import comparison
 from pad_inspection.comparison import Comparator, LevelMaps
 from pad_inspection.config import ComparisonConfig, from_dict, preset_config
-from pad_inspection.datatypes import Camera, Rigid3
 
 SIZE = 160
 
@@ -184,26 +183,3 @@ def test_image_scores_by_hand():
     assert comparison.image_score(scores, region) == pytest.approx(
         max(5.0, (100 + disc - 1) / disc), rel=1e-3
     )
-
-
-def test_find_regions():
-    scores = np.full((60, 60), np.nan, np.float32)
-    scores[10:50, 10:50] = 0.1
-    scores[20:24, 30:36] = 2.0
-    scores[22, 33] = 3.0
-    scores[40:42, 12:20] = 5.0
-    scores[12, 12] = 9.0  # too small
-    camera = Camera(60, 60, np.array([[100.0, 0, 30], [0, 100, 30], [0, 0, 1]]))
-    depth = np.full((60, 60), 0.5, np.float32)
-    depth[40:42] = np.nan
-    pose = Rigid3(np.eye(3), np.array([0.0, 0.0, 0.4]))
-    found = comparison.find_regions(
-        scores, 1.0, 4, depth=depth, camera=camera, cam_from_object=pose
-    )
-    assert [r.bbox for r in found] == [(12, 40, 20, 42), (30, 20, 36, 24)]
-    assert [r.area_px for r in found] == [16, 24]
-    assert found[0].peak_in_object is None and found[0].mean_score == pytest.approx(5.0)
-    # pixel (33.5, 22.5) at 0.5 m, the object frame 0.4 m before the camera
-    expected = (3.5 / 100 * 0.5, -7.5 / 100 * 0.5, 0.1)
-    np.testing.assert_allclose(found[1].peak_in_object, expected, atol=1e-6)
-    assert comparison.find_regions(scores, 100.0, 1) == ()

@@ -3,6 +3,7 @@ import pytest
 
 from pad_inspection import regions
 from pad_inspection.config import ComparisonConfig
+from pad_inspection.datatypes import Camera, Rigid3
 
 
 def _alpha():
@@ -60,3 +61,24 @@ def test_hole_holds_everything_that_may_be_object():
     assert union[50, 98] and union[28, 50] and not union[24, 50]
     around = regions.hole_mask(_alpha(), probability, ComparisonConfig(), 3)
     assert around[50, 98] and around[21, 50] and not around[18, 50]
+
+
+def test_find_regions():
+    scores = np.full((60, 60), np.nan, np.float32)
+    scores[10:50, 10:50] = 0.1
+    scores[20:24, 30:36] = 2.0
+    scores[22, 33] = 3.0
+    scores[40:42, 12:20] = 5.0
+    scores[12, 12] = 9.0  # too small
+    camera = Camera(60, 60, np.array([[100.0, 0, 30], [0, 100, 30], [0, 0, 1]]))
+    depth = np.full((60, 60), 0.5, np.float32)
+    depth[40:42] = np.nan
+    pose = Rigid3(np.eye(3), np.array([0.0, 0.0, 0.4]))
+    found = regions.find_regions(scores, 1.0, 4, depth=depth, camera=camera, cam_from_object=pose)
+    assert [r.bbox for r in found] == [(12, 40, 20, 42), (30, 20, 36, 24)]
+    assert [r.area_px for r in found] == [16, 24]
+    assert found[0].peak_in_object is None and found[0].mean_score == pytest.approx(5.0)
+    # pixel (33.5, 22.5) at 0.5 m, the object frame 0.4 m before the camera
+    expected = (3.5 / 100 * 0.5, -7.5 / 100 * 0.5, 0.1)
+    np.testing.assert_allclose(found[1].peak_in_object, expected, atol=1e-6)
+    assert regions.find_regions(scores, 100.0, 1) == ()

@@ -1,4 +1,4 @@
-"""Query against reference picture -> distances on several levels -> anomaly map -> score, regions.
+"""Query against reference picture -> distances on several levels -> anomaly map -> score.
 
 Where the render shows the object, each feature level of the backbone, the colour and the colour at
 the same luminance give one map of distances between query and reference. Around the object nothing
@@ -18,7 +18,6 @@ import numpy as np
 
 from pad_inspection import distances, images
 from pad_inspection.config import ComparisonConfig
-from pad_inspection.datatypes import AnomalyRegion, Camera, Rigid3
 from pad_inspection.regions import SILHOUETTE_ALPHA, region_weight
 
 if TYPE_CHECKING:
@@ -448,58 +447,3 @@ def image_score(anomaly_map: np.ndarray, config: ComparisonConfig) -> float:
         np.nan_to_num(anomaly_map, nan=0.0), cv2.CV_32F, kernel, borderType=cv2.BORDER_CONSTANT
     )
     return float(means.max())
-
-
-def find_regions(
-    anomaly_map: np.ndarray,
-    threshold: float,
-    min_region_px: int,
-    *,
-    depth: np.ndarray | None = None,
-    camera: Camera | None = None,
-    cam_from_object: Rigid3 | None = None,
-) -> tuple[AnomalyRegion, ...]:
-    """Connected regions at and above a threshold, by falling highest score.
-
-    Args:
-        anomaly_map: float32 (H, W), NaN = not compared.
-        threshold: of the map.
-        min_region_px: smaller regions are left out.
-        depth: float32 (H, W) m, NaN where nothing is; with camera and pose it gives the place of
-            the peak on the object.
-        camera: intrinsics of the map.
-        cam_from_object: pose.
-    """
-    import cv2
-
-    from pad_inspection.geometry import invert, transform, unproject
-
-    scores = np.nan_to_num(anomaly_map, nan=-np.inf)
-    above = (scores >= threshold).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
-    regions = []
-    for index in range(1, count):
-        x, y, width, height, area = (int(value) for value in stats[index])
-        if area < min_region_px:
-            continue
-        window = np.s_[y : y + height, x : x + width]
-        inside = labels[window] == index
-        values = np.where(inside, scores[window], -np.inf)
-        peak_y, peak_x = np.unravel_index(int(np.argmax(values)), values.shape)
-        place = None
-        if depth is not None and camera is not None and cam_from_object is not None:
-            z = depth[y + peak_y, x + peak_x]
-            if np.isfinite(z):
-                pixel = np.array([[x + peak_x + 0.5, y + peak_y + 0.5]])
-                in_cam = unproject(camera, pixel, np.array([z]))
-                place = tuple(map(float, transform(invert(cam_from_object), in_cam)[0]))
-        regions.append(
-            AnomalyRegion(
-                (x, y, x + width, y + height),
-                area,
-                float(values.max()),
-                float(scores[window][inside].mean()),
-                place,
-            )
-        )
-    return tuple(sorted(regions, key=lambda region: -region.max_score))

@@ -301,7 +301,8 @@ class Inspector:
         camera: Camera,
     ) -> RefinedPose:
         """The hypothesis that explains the image best, refined; not verified yet."""
-        from pad_inspection.rendering.pose_refiner import Matches, refine_pose, verify_pose
+        from pad_inspection.rendering.pose_anchors import Matches
+        from pad_inspection.rendering.pose_refiner import refine_pose, verify_pose
 
         localized = [h for h in hypotheses if h.cam_from_object is not None]
         if not localized:
@@ -456,7 +457,7 @@ class Inspector:
 
     def _regions(self, seen: Observation):
         """Regions above the pixel threshold with their surface points."""
-        from pad_inspection.comparison import find_regions
+        from pad_inspection.regions import find_regions
 
         return find_regions(
             seen.anomaly_map,

@@ -8,7 +8,7 @@ from pad_inspection.config import RefinementConfig
 from pad_inspection.datatypes import Camera, Gaussians, Rigid3
 from pad_inspection.geometry import look_at, pose_error_px, rotation_from_axis_angle
 from pad_inspection.images import to_uint8
-from pad_inspection.rendering import pose_refiner
+from pad_inspection.rendering import pose_anchors
 from pad_inspection.rendering.pose_refiner import refine_pose, verify_pose
 from pad_inspection.rendering.renderer import SplatScene
 
@@ -160,10 +160,10 @@ def test_the_rim_holds_a_pose_where_the_light_misleads(scene, drawn, points):
 
 def test_the_rim_is_found_where_it_is_segmented(scene, drawn, points):
     alpha = drawn[0].alpha
-    here = pose_refiner.find_rim(scene, alpha, CAMERA, TRUTH)
+    here = pose_anchors.find_rim(scene, alpha, CAMERA, TRUTH)
     assert len(here.points3d) > 100 and here.cost(CAMERA, TRUTH) < 0.05
     off = disturbed()
-    there = pose_refiner.find_rim(scene, alpha, CAMERA, off)
+    there = pose_anchors.find_rim(scene, alpha, CAMERA, off)
     assert there.cost(CAMERA, TRUTH) < 0.5 * there.cost(CAMERA, off)
     np.testing.assert_allclose(np.linalg.norm(there.normals, axis=1), 1, atol=1e-6)
     # too wide all around says nothing about the pose
@@ -177,4 +177,4 @@ def test_what_is_hardly_segmented_has_no_rim(scene, drawn):
     half = alpha.copy()
     half[:, : np.nonzero(alpha > 0.5)[1].max() - 15] = 0
     for probability in (None, np.zeros_like(alpha), half):
-        assert pose_refiner.find_rim(scene, probability, CAMERA, TRUTH) is None
+        assert pose_anchors.find_rim(scene, probability, CAMERA, TRUTH) is None
