@@ -84,10 +84,16 @@ def test_an_interrupted_fit_goes_on_to_the_same_result(views, tmp_path, monkeypa
     whole = fit(views).gaussians
     with pytest.raises(InterruptionError):
         fit(views, checkpoint_dir=tmp_path, progress=interrupt)
+    # the time of what was done before counts as well
+    path = tmp_path / module._CHECKPOINT_NAME
+    state = torch.load(path, weights_only=True)
+    assert 0 < state['seconds'] < 1000
+    torch.save({**state, 'seconds': 1000.0}, path)
     begins = []
     resumed = fit(
         views, checkpoint_dir=tmp_path, progress=lambda fraction, text: begins.append(fraction)
     )
+    assert 1000 < resumed.quality['fit_seconds'] < 2000
     assert begins[0] >= 0.5
     assert_same(whole, resumed.gaussians)
 
