@@ -28,7 +28,9 @@ _MAX_ENLARGEMENT = 2.0
 # Where normal views hardly differ, small differences must not weigh beyond all measure.
 _LEAST_STD = 0.02
 # Share of a distance that is left where normal views differ as much.
-_FAINT = 0.05
+_FAINT = 0.5
+# Share of a score that is left where the surroundings have it as well.
+_COMMON = 0.3
 
 
 @dataclass(frozen=True)
@@ -261,16 +263,37 @@ class Comparator:
         """Channels of the backbone's levels."""
         return self._backbone.channels
 
+    def residual(self, levels: LevelMaps) -> np.ndarray:
+        """Weighed mean of level distances: what views differ by, before anything is subtracted.
+
+        Returns:
+            float32 (H, W), 0 and above, NaN where nothing was compared.
+        """
+        scores = images.blur(self._mean(levels) * levels.weight, self._config.blur_sigma_px)
+        return np.where(levels.weight > 0, scores, np.float32(np.nan)).astype(np.float32)
+
     def combine(self, levels: LevelMaps, expected: np.ndarray | None = None) -> np.ndarray:
         """Anomaly map of level distances: their mean, weighed by the spread in normal views.
 
         Args:
             levels: of ``compare_levels``.
-            expected: float32 (H, W), what normal views give at that place, or None.
+            expected: float32 (H, W), the ``residual`` of normal views at that place, or None.
 
         Returns:
             float32 (H, W), 0 and above, NaN where nothing was compared.
         """
+        config = self._config
+        scores = self._mean(levels)
+        if expected is not None:
+            less = scores - config.uncertainty_weight * expected
+            scores = np.maximum(less, _FAINT * scores)
+        scores = images.blur(scores * levels.weight, config.blur_sigma_px)
+        if config.contrast_sigma > 0:
+            scores = _local_contrast(scores, levels.weight > 0, config.contrast_sigma)
+        return np.where(levels.weight > 0, scores, np.float32(np.nan)).astype(np.float32)
+
+    def _mean(self, levels: LevelMaps) -> np.ndarray:
+        """Mean of what exceeds the mean of normal views, in their spread; float32 (H, W)."""
         config = self._config
         weights = {
             'color': config.color_weight,
@@ -283,15 +306,11 @@ class Comparator:
         if self._statistics is not None and config.use_statistics:
             mean = np.array(self._statistics['mean'], np.float32)[:, None, None]
             std = np.maximum(np.array(self._statistics['std'], np.float32), _LEAST_STD)
-            # what is within the mean counts a little, so that such places still have an order
+            # what is within the mean counts less, but such places still have an order
             maps = np.maximum(maps - mean, _FAINT * maps) / std[:, None, None]
         said = np.isfinite(maps)
         total = np.where(said, maps * factors, 0).sum(axis=0)
-        scores = total / np.maximum((said * factors).sum(axis=0), 1e-9)
-        if expected is not None:
-            scores = np.maximum(scores - expected, _FAINT * scores)
-        scores = images.blur(scores * levels.weight, config.blur_sigma_px)
-        return np.where(levels.weight > 0, scores, np.float32(np.nan)).astype(np.float32)
+        return total / np.maximum((said * factors).sum(axis=0), 1e-9)
 
     def _crop(self, weight: np.ndarray) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
         """Box (may reach out of the picture) to compare and the size (w, h) it is brought to."""
@@ -386,6 +405,25 @@ class Comparator:
     def _tolerance(self, stride: int) -> int:
         """Misalignment that is tolerated, in cells of a level; none where cells are large."""
         return round(self._config.tolerance_px / stride)
+
+
+def _local_contrast(scores: np.ndarray, compared: np.ndarray, share: float) -> np.ndarray:
+    """Scores (H, W) without what the surroundings of a place have as well.
+
+    Other light changes whole faces of the object, a defect a part of one.
+
+    Args:
+        scores: 0 where nothing was compared.
+        compared: bool (H, W).
+        share: sigma of the surroundings over the longer side of the compared region.
+    """
+    box = images.mask_bbox(compared)
+    if box is None:
+        return scores
+    sigma = share * max(box[2] - box[0], box[3] - box[1])
+    around = images.blur(scores, sigma)
+    around = around / np.maximum(images.blur(compared.astype(np.float32), sigma), 1e-3)
+    return np.maximum(scores - around, _COMMON * scores)
 
 
 def _halved(pair: np.ndarray) -> list[np.ndarray]:

@@ -225,8 +225,19 @@ class ComparisonConfig(CheckedOptions):
     )
     blur_sigma_px: float = option(2.0, 'Gaussian blur of the map', unit='px', low=0.0)
     use_statistics: bool = option(True, 'weigh each level by its mean and spread in normal views')
-    use_uncertainty: bool = option(
-        True, "subtract what normal views differ by at that place of the object's surface"
+    uncertainty_weight: float = option(
+        0.5,
+        "share that is subtracted of what normal views differ by at that place of the object's "
+        'surface; 0 = nothing',
+        low=0.0,
+        high=1.0,
+    )
+    contrast_sigma: float = option(
+        0.022,
+        'what the surroundings of a place differ by as well (light, shade) is subtracted; sigma '
+        'of these surroundings as a share of the longer side of what is compared; 0 = nothing is',
+        low=0.0,
+        high=1.0,
     )
     image_score: str = option(
         'region',
@@ -338,6 +349,13 @@ class CalibrationConfig(CheckedOptions):
 
     backgrounds_per_view: int = option(4, 'synthetic backgrounds of each held-out view', low=1)
     views_per_object: int = option(3, 'views that an object usually has', low=1)
+    light_variation: float = option(
+        0.5,
+        'how much the light of the synthetic normal views varies: 0 = not at all, 1 = as in '
+        'scenes that networks are trained on; larger values give wider limits',
+        low=0.0,
+        high=3.0,
+    )
     turns_deg: float = option(180.0, 'in-plane turns are drawn from +- this', unit='deg', low=0.0)
 
 

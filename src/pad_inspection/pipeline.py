@@ -91,7 +91,8 @@ class Inspector:
         self._bundle = bundle
         self._reference = reference
         self.gaussians = gaussians
-        uncertainty = calibration.expected_residual if config.comparison.use_uncertainty else None
+        expected = config.comparison.uncertainty_weight > 0
+        uncertainty = calibration.expected_residual if expected else None
         self.scene = SplatScene(
             gaussians,
             device=config.rendering.device,

@@ -70,6 +70,8 @@ def test_other_light_changes_colours_but_no_shape():
     assert not relit[alpha == 0].any()
     assert np.abs(relit - color)[alpha > 0].max() > 0.01
     assert relit.max() <= 1
+    same = random_light(color, alpha, depth, camera, np.random.default_rng(0), variation=0.0)
+    np.testing.assert_allclose(same, color, atol=1e-6)
 
 
 def test_a_piece_on_the_line_keeps_its_pixels():

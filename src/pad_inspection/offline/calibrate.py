@@ -95,7 +95,9 @@ def synthetic_frames(
             )
             depth = scene.render(view.camera, pose).depth
             color = premultiplied(turned, turned_alpha)
-            color = random_light(color, turned_alpha, depth, view.camera, rng)
+            color = random_light(
+                color, turned_alpha, depth, view.camera, rng, config.light_variation
+            )
             if repeat % 2:
                 picture = put_on_line(color, turned_alpha, rng)
             else:
@@ -195,9 +197,9 @@ def _learn(
     comparison, decision = config.inspection.comparison, config.inspection.decision
     statistics = level_statistics([s.seen.levels for s in usable])
     comparator = Comparator(comparison, statistics, inspector.networks.comparison)
-    residuals = [comparator.combine(s.seen.levels) for s in usable]
+    residuals = [comparator.residual(s.seen.levels) for s in usable]
     expected_residual, expected_maps = None, [None] * len(usable)
-    if comparison.use_uncertainty:
+    if comparison.uncertainty_weight > 0:
         expected_residual, expected_maps = _expected_residuals(inspector, usable, residuals)
     maps = [comparator.combine(s.seen.levels, e) for s, e in zip(usable, expected_maps)]
     scores = np.array([image_score(m, comparison) for m in maps])

@@ -57,7 +57,11 @@ _ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     'without_uncertainty': (
         'expected residual of the surface not subtracted',
-        {'comparison': {'use_uncertainty': False}},
+        {'comparison': {'uncertainty_weight': 0.0}},
+    ),
+    'without_contrast': (
+        'what surroundings differ by not subtracted',
+        {'comparison': {'contrast_sigma': 0.0}},
     ),
     'without_edge_weight': (
         'silhouette band counts fully',

@@ -248,6 +248,7 @@ def random_light(
     depth: np.ndarray,
     camera: Camera,
     rng: np.random.Generator,
+    variation: float = 1.0,
 ) -> np.ndarray:
     """Other light on a piece that lies otherwise than in the photograph.
 
@@ -260,6 +261,7 @@ def random_light(
         depth: float32 (H, W), m, NaN where nothing is.
         camera: of the picture.
         rng: source of everything random.
+        variation: how much the light varies, 0 = not at all.
 
     Returns:
         float32 (H, W, 3), premultiplied.
@@ -269,16 +271,16 @@ def random_light(
     x, y, z = normal[..., 0], normal[..., 1], normal[..., 2]
     bases = np.stack([x, y, z, x * y, y * z, x * z, x * x - y * y])
     strength = rng.uniform(0.05, 0.35)
-    field = np.tensordot(rng.normal(0, strength, len(bases)), bases, 1)
+    field = variation * np.tensordot(rng.normal(0, strength, len(bases)), bases, 1)
     gain = np.exp(field - np.median(field[alpha > 0.5]) if (alpha > 0.5).any() else field)
-    gain = np.clip(gain * np.exp(rng.normal(0, 0.12)), 0.3, 2.2)[..., None]
-    tint = 1 + rng.normal(0, 0.015, 3)
+    gain = np.clip(gain * np.exp(variation * rng.normal(0, 0.12)), 0.3, 2.2)[..., None]
+    tint = 1 + variation * rng.normal(0, 0.015, 3)
     relit = color * gain * tint
     if rng.random() < 0.5:
         toward = rng.normal(size=3)
         toward /= np.linalg.norm(toward)
         lobe = np.clip(normal @ toward, 0, 1) ** rng.uniform(4, 40)
-        relit = relit + rng.uniform(0.05, 0.4) * (lobe * alpha)[..., None]
+        relit = relit + variation * rng.uniform(0.05, 0.4) * (lobe * alpha)[..., None]
     return np.clip(relit, 0, alpha[..., None]).astype(np.float32)
 
 
