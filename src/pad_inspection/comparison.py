@@ -29,8 +29,10 @@ _MAX_ENLARGEMENT = 2.0
 _LEAST_STD = 0.02
 # Share of a distance that is left where normal views differ as much.
 _FAINT = 0.5
-# Share of a score that is left where the surroundings have it as well.
+# Share of a score that is left where the surroundings have it as well, and the most that is taken
+# off (spreads of normal views): light does no more, a large defect does.
 _COMMON = 0.3
+_MOST_COMMON = 1.0
 
 
 @dataclass(frozen=True)
@@ -423,7 +425,7 @@ def _local_contrast(scores: np.ndarray, compared: np.ndarray, share: float) -> n
     sigma = share * max(box[2] - box[0], box[3] - box[1])
     around = images.blur(scores, sigma)
     around = around / np.maximum(images.blur(compared.astype(np.float32), sigma), 1e-3)
-    return np.maximum(scores - around, _COMMON * scores)
+    return np.maximum(scores - np.minimum(around, _MOST_COMMON), _COMMON * scores)
 
 
 def _halved(pair: np.ndarray) -> list[np.ndarray]:
