@@ -138,6 +138,24 @@ def test_what_surroundings_have_as_well_is_subtracted(statistics):
     assert contrast[spot] == pytest.approx(plain[spot] - 1, abs=0.2)
 
 
+def test_the_reference_most_like_the_query_counts(plain):
+    """A patch that only one of two references has, and one that neither has."""
+    query, reference, alpha, probability, background = _scene()
+    query = query.copy()
+    query[60:72, 50:62] = [20, 200, 20]
+    other = reference.copy()
+    other[60:72, 50:62] = [20, 200, 20]
+    query[60:72, 80:92] = [200, 20, 200]
+    args = query, reference, alpha, probability, background
+    alone, both = plain.compare_levels(*args), plain.compare_levels(*args, [other])
+    color = plain.names.index('color')
+    assert both.maps[color, 66, 56] < 0.2 * alone.maps[color, 66, 56]
+    assert both.maps[color, 66, 86] == pytest.approx(alone.maps[color, 66, 86], rel=0.2)
+    for name in ('around_features', 'around_color'):
+        level = plain.names.index(name)
+        np.testing.assert_array_equal(both.maps[level], alone.maps[level])
+
+
 def test_nothing_rendered_gives_an_empty_map(comparator):
     query, reference, alpha, probability, background = _scene()
     empty = comparator.compare(query, reference, np.zeros_like(alpha), probability, background)

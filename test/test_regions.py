@@ -56,11 +56,20 @@ def test_surroundings_scale_with_the_object():
 
 def test_hole_holds_everything_that_may_be_object():
     probability = np.zeros((100, 100), np.float32)
-    probability[48:52, 80:99] = 1.0
+    probability[48:52, 80:98] = 1.0
     union = regions.hole_mask(_alpha(), probability, ComparisonConfig(region='union'), 3)
     assert union[50, 98] and union[28, 50] and not union[24, 50]
     around = regions.hole_mask(_alpha(), probability, ComparisonConfig(), 3)
     assert around[50, 98] and around[21, 50] and not around[18, 50]
+
+
+def test_a_rail_that_runs_on_to_the_border_is_background_beyond_the_surroundings():
+    probability = np.zeros((100, 100), np.float32)
+    probability[48:52, 60:100] = 1.0  # from the piece to the border of the picture
+    probability[10:14, 40:60] = 1.0  # ends in the picture
+    around = regions.hole_mask(_alpha(), probability, ComparisonConfig(), 3)
+    assert around[50, 80] and around[12, 50] and not around[50, 96]
+    assert regions.hole_mask(_alpha(), probability, ComparisonConfig(region='union'), 3)[50, 96]
 
 
 def test_find_regions():

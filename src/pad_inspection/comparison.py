@@ -10,7 +10,7 @@ anything in the background. Normal views teach mean and spread of each level
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from pad_inspection import distances, images
 from pad_inspection.config import ComparisonConfig
-from pad_inspection.regions import SILHOUETTE_ALPHA, region_weight
+from pad_inspection.regions import SILHOUETTE_ALPHA, local_contrast, region_weight
 
 if TYPE_CHECKING:
     from pad_inspection.networks.pyramid_decoder import PyramidDecoder
@@ -29,10 +29,6 @@ _MAX_ENLARGEMENT = 2.0
 _LEAST_STD = 0.02
 # Share of a distance that is left where normal views differ as much.
 _FAINT = 0.5
-# Share of a score that is left where the surroundings have it as well, and the most that is taken
-# off (spreads of normal views): light does no more, a large defect does.
-_COMMON = 0.3
-_MOST_COMMON = 1.0
 
 
 @dataclass(frozen=True)
@@ -179,8 +175,12 @@ class Comparator:
         alpha: np.ndarray,
         object_probability: np.ndarray | None,
         background: np.ndarray,
+        alternatives: Sequence[np.ndarray] = (),
     ) -> LevelMaps:
         """Distances on every level.
+
+        Where the render shows the object, the reference that is most like the query counts, for
+        each level and place on its own.
 
         Args:
             query: uint8 (H, W, 3).
@@ -188,6 +188,7 @@ class Comparator:
             alpha: float32 (H, W), rendered opacity.
             object_probability: float32 (H, W), segmentation of the query, or None.
             background: uint8 (H, W, 3), the query without its object.
+            alternatives: further references uint8 (H, W, 3) with the same opacity.
 
         Raises:
             ValueError: the sizes differ.
@@ -204,15 +205,20 @@ class Comparator:
             return LevelMaps(self.names, maps, weight)
         prepared = self.prepare(query, reference, alpha, object_probability, background, weight)
         pair, box, size = prepared.pair, prepared.box, prepared.size
-        features = self._backbone.features(pair)
+        others = [
+            self.prepare(query, other, alpha, object_probability, background, weight).pair[1]
+            for other in alternatives
+        ]
+        every = self._backbone.features(np.stack([*pair, *others]))
+        features = [level[:2] for level in every]
 
         inside = weight > 0
-        levels = self._feature_levels(features, size)
-        if 'color' in self.names:
-            levels.append(self._color_level(pair))
-        if 'hue' in self.names:
-            evened = distances.same_luminance(*_halved(pair))
-            levels.append(self._lab_level(evened, size, lightness_weight=0.0))
+        levels = self._object_levels(pair, features, size)
+        for index, other in enumerate(others, 2):
+            also = self._object_levels(
+                np.stack([pair[0], other]), [level[[0, index]] for level in every], size
+            )
+            levels = list(map(np.minimum, levels, also))
         if config.region == 'surroundings':
             inside = alpha > SILHOUETTE_ALPHA
             levels += self._surroundings_levels(pair, features, prepared.alpha, prepared.weight)
@@ -291,7 +297,7 @@ class Comparator:
             scores = np.maximum(less, _FAINT * scores)
         scores = images.blur(scores * levels.weight, config.blur_sigma_px)
         if config.contrast_sigma > 0:
-            scores = _local_contrast(scores, levels.weight > 0, config.contrast_sigma)
+            scores = local_contrast(scores, levels.weight > 0, config.contrast_sigma)
         return np.where(levels.weight > 0, scores, np.float32(np.nan)).astype(np.float32)
 
     def _mean(self, levels: LevelMaps) -> np.ndarray:
@@ -331,6 +337,18 @@ class Comparator:
         x0, y0 = box[0] - grow_x // 2, box[1] - grow_y // 2
         grown = (x0, y0, x0 + box_width + grow_x, y0 + box_height + grow_y)
         return grown, (out_width, out_height)
+
+    def _object_levels(
+        self, pair: np.ndarray, features: list[np.ndarray], size: tuple[int, int]
+    ) -> list[np.ndarray]:
+        """Levels that compare the same place of both pictures (2, h, w, 3), at size (w, h)."""
+        levels = self._feature_levels(features, size)
+        if 'color' in self.names:
+            levels.append(self._color_level(pair))
+        if 'hue' in self.names:
+            evened = distances.same_luminance(*_halved(pair))
+            levels.append(self._lab_level(evened, size, lightness_weight=0.0))
+        return levels
 
     def _feature_levels(
         self, features: list[np.ndarray], size: tuple[int, int]
@@ -407,25 +425,6 @@ class Comparator:
     def _tolerance(self, stride: int) -> int:
         """Misalignment that is tolerated, in cells of a level; none where cells are large."""
         return round(self._config.tolerance_px / stride)
-
-
-def _local_contrast(scores: np.ndarray, compared: np.ndarray, share: float) -> np.ndarray:
-    """Scores (H, W) without what the surroundings of a place have as well.
-
-    Other light changes whole faces of the object, a defect a part of one.
-
-    Args:
-        scores: 0 where nothing was compared.
-        compared: bool (H, W).
-        share: sigma of the surroundings over the longer side of the compared region.
-    """
-    box = images.mask_bbox(compared)
-    if box is None:
-        return scores
-    sigma = share * max(box[2] - box[0], box[3] - box[1])
-    around = images.blur(scores, sigma)
-    around = around / np.maximum(images.blur(compared.astype(np.float32), sigma), 1e-3)
-    return np.maximum(scores - np.minimum(around, _MOST_COMMON), _COMMON * scores)
 
 
 def _halved(pair: np.ndarray) -> list[np.ndarray]:

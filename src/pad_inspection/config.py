@@ -223,6 +223,13 @@ class ComparisonConfig(CheckedOptions):
         'gain: one factor; none',
         choices=('normals', 'gain', 'none'),
     )
+    num_photographs: int = option(
+        3,
+        'photographs of good pieces from the nearest directions that the query is compared with '
+        'beside the render, moved to its pose; what is most like it counts; 0 = the render alone',
+        low=0,
+        high=16,
+    )
     blur_sigma_px: float = option(2.0, 'Gaussian blur of the map', unit='px', low=0.0)
     use_statistics: bool = option(True, 'weigh each level by its mean and spread in normal views')
     uncertainty_weight: float = option(

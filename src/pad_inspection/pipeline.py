@@ -39,6 +39,7 @@ from pad_inspection.observation import Clock, ModelInfo, Observation, RefinedPos
 
 if TYPE_CHECKING:
     from pad_inspection.networks.product_networks import ProductNetworks
+    from pad_inspection.rendering.photographs import Photographs
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Inspector:
         bundle: Bundle | None = None,
         share: Inspector | None = None,
         networks: ProductNetworks | None = None,
+        photographs: Photographs | None = None,
     ):
         """Load networks and put the model on its device.
 
@@ -70,16 +72,19 @@ class Inspector:
             share: an inspector of the same thread whose networks are used again where the
                 options are the same.
             networks: what was trained for this product; None = those of the bundle.
+            photographs: of good pieces; None = those of the bundle.
 
         Raises:
             FileNotFoundError: weights of a chosen network are not there.
-            ValueError: a network that was not trained for this product is to be used.
+            ValueError: a network that was not trained for this product is to be used, or
+                photographs are to be compared and there are none.
         """
         from pad_inspection.background.inpainting import create_inpainter
         from pad_inspection.background.segmentation import create_segmenter
         from pad_inspection.comparison import Comparator
         from pad_inspection.localization.localizer import Localizer
         from pad_inspection.networks.product_networks import ProductNetworks
+        from pad_inspection.rendering.photographs import create_warper
         from pad_inspection.rendering.renderer import SplatScene
 
         if networks is None and bundle is not None:
@@ -111,6 +116,9 @@ class Inspector:
             self._localizer = share._localizer
         else:
             self._localizer = Localizer(reference, config.localization)
+        self._warper = create_warper(
+            photographs, bundle, self.scene, config.comparison.num_photographs
+        )
         self._inpainter = create_inpainter(config.background)
         self._comparator = Comparator(
             config.comparison, calibration.level_statistics, networks.comparison
@@ -253,11 +261,15 @@ class Inspector:
         with clock('inpaint'):
             query, background = self._background(query, probability, rendered)
         with clock('compose'):
-            rendered = self._relit(rendered, query, camera)
+            plain, rendered = rendered, self._relit(rendered, query, camera)
             reference = self._compose(rendered, background)
+            alternatives = [
+                self._compose(self._relit(view, query, camera), background)
+                for view in self._photographed(plain, camera, pose.cam_from_object)
+            ]
         with clock('compare'):
             levels = self._comparator.compare_levels(
-                query, reference, rendered.alpha, probability, background
+                query, reference, rendered.alpha, probability, background, alternatives
             )
             anomaly_map = self._comparator.combine(levels, rendered.uncertainty)
         return dataclasses.replace(
@@ -380,6 +392,15 @@ class Inspector:
         from pad_inspection.rendering.relighting import relight
 
         return relight(rendered, camera, query)
+
+    def _photographed(
+        self, rendered: RenderedView, camera: Camera, cam_from_object: Rigid3
+    ) -> list[RenderedView]:
+        """The render with the surface of photographs from the nearest directions."""
+        if self._warper is None:
+            return []
+        count = self.config.comparison.num_photographs
+        return self._warper.references(rendered, camera, cam_from_object, count)
 
     def _compose(self, rendered: RenderedView, background: np.ndarray) -> np.ndarray:
         """What a good piece would look like in this image."""

@@ -13,6 +13,7 @@ _PUBLISHED_COMPARISON: dict[str, Any] = {
     'tolerance_px': 0.0,
     'use_statistics': False,
     'match_light': 'none',
+    'num_photographs': 0,
     'uncertainty_weight': 0.0,
     'contrast_sigma': 0.0,
     'blur_sigma_px': 4.0,

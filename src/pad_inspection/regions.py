@@ -12,6 +12,10 @@ SILHOUETTE_ALPHA = 0.5
 _EDGE_PX = 2
 # Probability of object from which surroundings count fully.
 _SEEN = 0.5
+# Share of a score that is left where the surroundings have it as well, and the most that is taken
+# off (spreads of normal views): light does no more, a large defect does.
+_COMMON = 0.3
+_MOST_COMMON = 1.0
 
 
 def region_weight(
@@ -55,7 +59,9 @@ def hole_mask(
     """What must be inpainted in the query to get its background, bool (H, W).
 
     Everything that may be object, grown a little, and the surroundings when they are compared: a
-    foreign part there must not be taken for background.
+    foreign part there must not be taken for background. A rail that the segmentation follows from
+    the surroundings to the border of the picture is background beyond them: no part of a piece
+    goes on like that, and without it nothing would tell that the line has rails.
 
     Args:
         alpha: float32 (H, W), rendered opacity.
@@ -65,16 +71,44 @@ def hole_mask(
     """
     silhouette = alpha > SILHOUETTE_ALPHA
     seen = silhouette if object_probability is None else silhouette | (object_probability > 0.5)
-    hole = images.dilate(seen, dilation_px)
-    if config.region == 'surroundings':
-        hole |= images.dilate(silhouette, surroundings_px(silhouette, config.surroundings))
-    return hole
+    if config.region != 'surroundings':
+        return images.dilate(seen, dilation_px)
+    around = images.dilate(silhouette, surroundings_px(silhouette, config.surroundings))
+    return around | images.dilate(seen & ~_reaches_border(seen & ~around), dilation_px)
+
+
+def _reaches_border(mask: np.ndarray) -> np.ndarray:
+    """The connected parts of a mask (H, W) that the border of the picture cuts, bool (H, W)."""
+    import cv2
+
+    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    return mask & np.isin(labels, border)
 
 
 def surroundings_px(silhouette: np.ndarray, share: float) -> int:
     """Width of the surroundings of a silhouette (H, W), px: a share of its longer side."""
     box = images.mask_bbox(silhouette)
     return 0 if box is None else round(share * max(box[2] - box[0], box[3] - box[1]))
+
+
+def local_contrast(scores: np.ndarray, compared: np.ndarray, share: float) -> np.ndarray:
+    """Scores (H, W) without what the surroundings of a place have as well.
+
+    Other light changes whole faces of the object, a defect a part of one.
+
+    Args:
+        scores: 0 where nothing was compared.
+        compared: bool (H, W).
+        share: sigma of the surroundings over the longer side of the compared region.
+    """
+    box = images.mask_bbox(compared)
+    if box is None:
+        return scores
+    sigma = share * max(box[2] - box[0], box[3] - box[1])
+    around = images.blur(scores, sigma)
+    around = around / np.maximum(images.blur(compared.astype(np.float32), sigma), 1e-3)
+    return np.maximum(scores - np.minimum(around, _MOST_COMMON), _COMMON * scores)
 
 
 def find_regions(

@@ -7,7 +7,8 @@ from pad_inspection import cli
 from pad_inspection.config import PRESETS, InspectionConfig, from_dict
 from pad_inspection.offline.cached_inspector import StepStore
 from pad_inspection.offline.evaluate_all import chosen_classes, chosen_methods
-from pad_inspection.offline.methods import ABLATIONS, METHODS, method_config
+from pad_inspection.offline.methods import ABLATIONS, METHODS, TRUTHS, method_config
+from pad_inspection.offline.truth import MASK, POSE
 
 
 def test_methods_by_name_and_by_group():
@@ -15,7 +16,7 @@ def test_methods_by_name_and_by_group():
     assert names == ['paper', 'ours']
     assert [m.name for m in chosen_methods('presets')] == list(PRESETS)
     everything = [m.name for m in chosen_methods('all')]
-    assert set(everything) == {*PRESETS, *ABLATIONS}
+    assert set(everything) == {*PRESETS, *ABLATIONS, *TRUTHS}
     with pytest.raises(ValueError, match="unknown method 'our'"):
         chosen_methods('our')
     with pytest.raises(ValueError, match='names none'):
@@ -31,6 +32,13 @@ def test_each_ablation_changes_one_thing(name):
     assert changed != own
     assert changed.segmentation == own.segmentation
     assert changed.localization == own.localization
+
+
+def test_truths_change_no_option():
+    own = from_dict(InspectionConfig, {'segmentation': {'threshold': 0.4}})
+    for name in TRUTHS:
+        assert METHODS[name].truths and method_config(METHODS[name], own) == own
+    assert METHODS['with_true_pose_and_mask'].truths == {POSE, MASK}
 
 
 def test_published_methods_find_the_object_as_the_bundle_does():

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 
 from helpers.fit_views import ball, views_around
-from pad_inspection.datatypes import Camera
+from pad_inspection.datatypes import Camera, RenderedView
 from pad_inspection.offline.synthetic_scenes import (
     KINDS,
     SceneMaker,
     put_on_line,
     random_light,
+    without_glare,
 )
 
 
@@ -72,6 +73,37 @@ def test_other_light_changes_colours_but_no_shape():
     assert relit.max() <= 1
     same = random_light(color, alpha, depth, camera, np.random.default_rng(0), variation=0.0)
     np.testing.assert_allclose(same, color, atol=1e-6)
+
+
+def _square(color):
+    """A square of a colour: premultiplied colour and alpha."""
+    alpha = np.zeros((48, 48), np.float32)
+    alpha[8:40, 8:40] = 1
+    return alpha[..., None] * np.float32(color), alpha
+
+
+@pytest.mark.parametrize('with_alpha', [True, False])
+def test_glare_takes_the_color_of_the_model(with_alpha):
+    color, alpha = _square([0.8, 0.6, 0.1])
+    rendered = RenderedView(color.copy(), alpha.copy(), np.ones_like(alpha))
+    photograph, opacity = color.copy(), alpha.copy()
+    photograph[8:14, 8:40] = 1.0
+    photograph[30, 20] = 1.0  # a glint
+    if not with_alpha:
+        photograph[8:14, 8:40], opacity[8:14, 8:40] = 0.0, 0.0
+    filled, filled_alpha = without_glare(photograph, opacity, rendered)
+    np.testing.assert_array_equal(filled[8:30], color[8:30])
+    np.testing.assert_array_equal(filled_alpha, alpha)
+    assert filled[30, 20].min() == 1.0
+
+
+def test_white_parts_and_missing_ones_stay_as_they_are():
+    color, alpha = _square([0.95, 0.95, 0.95])
+    rendered = RenderedView(color.copy(), alpha.copy(), np.ones_like(alpha))
+    filled, _ = without_glare(np.minimum(color + 0.05, alpha[..., None]), alpha, rendered)
+    assert filled[20, 20].min() == 1.0
+    dark, _ = _square([0.2, 0.2, 0.2])
+    np.testing.assert_array_equal(without_glare(dark, alpha, rendered)[0], dark)
 
 
 def test_a_piece_on_the_line_keeps_its_pixels():

@@ -125,6 +125,7 @@ def build_bundle(
     from pad_inspection.offline.train_networks import train_networks
     from pad_inspection.pipeline import Inspector
     from pad_inspection.rendering.gaussians import write_ply
+    from pad_inspection.rendering.photographs import Photographs
 
     views = read_training_views(class_dir)
     validation = read_validation_images(class_dir)
@@ -196,6 +197,8 @@ def build_bundle(
             mapping.reference.save(folder / 'features.npz')
             write_ply(folder / 'gaussians.ply', fit.gaussians)
             networks.save(folder)
+            if config.inspection.comparison.num_photographs > 0:
+                Photographs.of_views(views).save(folder)
             calibration.save(folder)
             shutil.copytree(work / 'sfm', folder / 'sfm')
     return out

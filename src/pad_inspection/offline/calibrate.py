@@ -82,7 +82,12 @@ def synthetic_frames(
         seed: of everything random.
     """
     from pad_inspection.offline.backgrounds import composite_on_clutter, roll_view
-    from pad_inspection.offline.synthetic_scenes import premultiplied, put_on_line, random_light
+    from pad_inspection.offline.synthetic_scenes import (
+        premultiplied,
+        put_on_line,
+        random_light,
+        without_glare,
+    )
 
     frames = []
     for number, view in enumerate(views):
@@ -93,10 +98,12 @@ def synthetic_frames(
             turned, turned_alpha, pose = roll_view(
                 image, alpha, view.camera, view.cam_from_object, angle
             )
-            depth = scene.render(view.camera, pose).depth
-            color = premultiplied(turned, turned_alpha)
+            rendered = scene.render(view.camera, pose)
+            color, turned_alpha = without_glare(
+                premultiplied(turned, turned_alpha), turned_alpha, rendered
+            )
             color = random_light(
-                color, turned_alpha, depth, view.camera, rng, config.light_variation
+                color, turned_alpha, rendered.depth, view.camera, rng, config.light_variation
             )
             if repeat % 2:
                 picture = put_on_line(color, turned_alpha, rng)
@@ -151,12 +158,18 @@ def calibrate(
         ValueError: fewer than three normal views could be localised, so nothing can be learnt.
     """
     from pad_inspection.geometry import pose_error_px
+    from pad_inspection.rendering.photographs import Photographs
 
     held_out = [view for view in views if view.name in set(holdout_names)]
     unset = Calibration(float('nan'), float('nan'), min_sharpness=SHARPNESS_LIMITS[0])
-    # a held-out view must not be localised by its own features
+    # a held-out view must neither be localised by its own features nor compared with itself
     others = reference.without(set(holdout_names))
-    inspector = make_inspector(others, gaussians, unset, config.inspection, networks=networks)
+    photographs = None
+    if config.inspection.comparison.num_photographs > 0:
+        photographs = Photographs.of_views(v for v in views if v.name not in set(holdout_names))
+    inspector = make_inspector(
+        others, gaussians, unset, config.inspection, networks=networks, photographs=photographs
+    )
     normals = synthetic_frames(held_out, inspector.scene, config.calibration, config.seed)
     normals += validation_frames(validation)
     points = inspector.object_points()

@@ -84,7 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), help='where to render')
 
 
-def evaluate_views(inspector, test_images, points: np.ndarray, progress=None) -> list[ViewRecord]:
+def evaluate_views(
+    inspector, test_images, points: np.ndarray, progress=None, tell=None
+) -> list[ViewRecord]:
     """Inspect every test picture.
 
     Args:
@@ -92,6 +94,7 @@ def evaluate_views(inspector, test_images, points: np.ndarray, progress=None) ->
         test_images: list of dataset.TestImage.
         points: float (N, 3), m, points of the object for the pose error.
         progress: wraps the list for a progress bar, or None.
+        tell: called with each picture before it is inspected, or None.
     """
     from pad_inspection.datatypes import Frame
     from pad_inspection.geometry import pose_error_px
@@ -99,6 +102,8 @@ def evaluate_views(inspector, test_images, points: np.ndarray, progress=None) ->
     records = []
     for test in progress(test_images) if progress else test_images:
         picture, gt_mask = test.load_image(), test.load_mask()
+        if tell is not None:
+            tell(test)
         begin = time.perf_counter()
         inspection = inspector.inspect(Frame(picture, test.camera, object_id=test.object_id))
         # steps that were looked up count with the time that they took

@@ -13,8 +13,9 @@ Examples:
   pad evaluate-all data/small --out out/benchmark --methods ours,ablations
   pad evaluate-all data/small --out out/benchmark --seeds 0,1,2
 
-Methods: the presets (see `pad evaluate --help`) and the ablations without_<part of ours>;
-'presets', 'ablations' and 'all' stand for several.
+Methods: the presets (see `pad evaluate --help`), the ablations without_<part of ours>, and
+with_true_pose, with_true_mask, with_true_pose_and_mask, which put in the truth for a step of ours;
+'presets', 'ablations', 'truths' and 'all' stand for several.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pad_inspection.config import PRESETS, to_dict
-from pad_inspection.offline.methods import ABLATIONS, METHODS, Method, method_config
+from pad_inspection.config import PRESETS, InspectionConfig, to_dict
+from pad_inspection.offline.methods import ABLATIONS, METHODS, TRUTHS, Method, method_config
 
 # Folder of what methods share, in the folder of a class.
 CACHE = 'cache'
@@ -55,7 +56,9 @@ def chosen_methods(text: str) -> list[Method]:
     Raises:
         ValueError: no such method.
     """
-    groups = {'presets': PRESETS, 'ablations': ABLATIONS, 'all': tuple(METHODS)}
+    groups = {
+        'presets': PRESETS, 'ablations': ABLATIONS, 'truths': TRUTHS, 'all': tuple(METHODS),
+    }  # fmt: skip
     names: list[str] = []
     for word in filter(None, map(str.strip, text.split(','))):
         if word not in METHODS and word not in groups:
@@ -139,8 +142,12 @@ class ClassEvaluation:
 
         config = method_config(method, self._own)
         identity = json.dumps(
-            [self._bundle.sha256, to_dict(config), [t.name for t in self._tests]], sort_keys=True
-        )
+            [
+                self._bundle.sha256, to_dict(config), sorted(method.truths),
+                [t.name for t in self._tests],
+            ],
+            sort_keys=True,
+        )  # fmt: skip
         digest = hashlib.sha256(identity.encode()).hexdigest()
         folder = self._out / method.name
         done = folder / 'report.json'
@@ -148,8 +155,9 @@ class ClassEvaluation:
             report = json.loads(done.read_text())
             if report.get('digest') == digest:
                 return report
-        inspector = self._inspector(config)
-        records = evaluate_views(inspector, self._tests, inspector.object_points(), bar)
+        inspector = self._inspector(config, method.truths)
+        tell = inspector.tell if method.truths else None
+        records = evaluate_views(inspector, self._tests, inspector.object_points(), bar, tell)
         report = write_evaluation(records, inspector, self.name, method.name, folder)
         calibration = inspector.calibration
         report |= {
@@ -165,11 +173,12 @@ class ClassEvaluation:
         done.write_text(json.dumps(report, indent=1) + '\n')
         return report
 
-    def _inspector(self, config):
+    def _inspector(self, config: InspectionConfig, truths: frozenset[str]):
         """Inspector of a configuration, calibrated for it on the normal pictures."""
         from pad_inspection.config import from_dict
         from pad_inspection.offline.cached_inspector import CachedInspector
         from pad_inspection.offline.calibrate import calibrate
+        from pad_inspection.offline.truth import TruthInspector
 
         make = partial(CachedInspector, store=self._store)
         calibration = self._own_calibration
@@ -185,6 +194,8 @@ class ClassEvaluation:
                 networks=self._networks,
                 make_inspector=partial(make, share=self._shared),
             )
+        if truths:
+            make = partial(TruthInspector, store=self._store, truths=truths)
         inspector = make(
             self._reference, self._gaussians, calibration, config, self._bundle,
             share=self._shared,

@@ -1,4 +1,6 @@
-"""What `pad evaluate-all` compares: published methods, and ours with one part removed."""
+"""What `pad evaluate-all` compares: published methods, ours with one part removed, and ours with
+the truth put in for one step.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pad_inspection.config import PRESETS, InspectionConfig, from_dict, preset_config, to_dict
+from pad_inspection.offline import truth
 
 
 @dataclass(frozen=True)
@@ -17,12 +20,14 @@ class Method:
         title: for people.
         preset: options to start from.
         changes: nested options that differ from the preset.
+        truths: what is put in instead of found (offline.truth), for analysis.
     """
 
     name: str
     title: str
     preset: str
     changes: dict[str, Any]
+    truths: frozenset[str] = frozenset()
 
 
 _TITLES = {
@@ -63,6 +68,10 @@ _ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         'what surroundings differ by not subtracted',
         {'comparison': {'contrast_sigma': 0.0}},
     ),
+    'without_photographs': (
+        'render alone, no photographs',
+        {'comparison': {'num_photographs': 0}},
+    ),
     'without_edge_weight': (
         'silhouette band counts fully',
         {'comparison': {'edge_weight': 1.0}},
@@ -75,11 +84,22 @@ _ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     'without_refinement': ('pose of PnP, not refined', {'refinement': {'max_steps': 0}}),
 }
 ABLATIONS = tuple(_ABLATIONS)
+# Each puts in the truth for a step of ours.
+_TRUTHS: dict[str, tuple[str, frozenset[str]]] = {
+    'with_true_pose': ('true pose put in', frozenset({truth.POSE})),
+    'with_true_mask': ('true segmentation put in', frozenset({truth.MASK})),
+    'with_true_pose_and_mask': (
+        'true pose and segmentation put in',
+        frozenset({truth.POSE, truth.MASK}),
+    ),
+}
+TRUTHS = tuple(_TRUTHS)
 METHODS: dict[str, Method] = {
     **{name: Method(name, _TITLES[name], name, {}) for name in PRESETS},
     **{
         name: Method(name, title, 'ours', changes) for name, (title, changes) in _ABLATIONS.items()
     },
+    **{name: Method(name, title, 'ours', {}, truths) for name, (title, truths) in _TRUTHS.items()},
 }
 
 

@@ -25,6 +25,9 @@ _SH_DC = 0.28209479177387814
 _SHARE = 0.35
 # Changes of colour below this (RGB, 0 to 1) cannot be seen; such pixels teach nothing.
 _VISIBLE = 0.06
+# Nearly white in a photograph, and that much whiter than the model (darkest channel); what is
+# narrower is a glint, which pieces on the line have as well.
+_WHITE, _GLARE, _GLARE_PX = 0.8, 0.3, 3
 
 
 @dataclass(frozen=True)
@@ -240,6 +243,37 @@ def premultiplied(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Colour times opacity, float32 (H, W, 3), 0 to 1, of a picture uint8 (H, W, 3) on white."""
     color = images.to_float(image) - (1 - alpha[..., None])
     return np.clip(color, 0, alpha[..., None])
+
+
+def without_glare(
+    color: np.ndarray, alpha: np.ndarray, rendered: RenderedView
+) -> tuple[np.ndarray, np.ndarray]:
+    """A photograph on white with the model's colour where it shows the white room's reflection.
+
+    Seen at a grazing angle any glossy face mirrors the white background, so strongly that the
+    photograph says nothing of the piece; without an alpha channel such a face is lost altogether.
+    The model knows it from other views, and no line mirrors a white room. Glints and differences
+    as thin as the border of the silhouette stay as they are.
+
+    Args:
+        color: float32 (H, W, 3), of the photograph, premultiplied, 0 to 1.
+        alpha: float32 (H, W), of the photograph.
+        rendered: the model in the same pose.
+
+    Returns:
+        Colour, premultiplied, and alpha, float32.
+    """
+    import cv2
+
+    on_white = (color + (1 - alpha[..., None])).min(axis=2)
+    expected = (rendered.image + (1 - rendered.alpha[..., None])).min(axis=2)
+    solid = rendered.alpha > 0.9
+    glare = (solid & (on_white > _WHITE) & (on_white > expected + _GLARE)).astype(np.uint8)
+    square = np.ones((_GLARE_PX, _GLARE_PX), np.uint8)
+    glare = cv2.morphologyEx(glare, cv2.MORPH_OPEN, square)
+    glare = solid & (cv2.dilate(glare, square, iterations=2) > 0)
+    filled = np.where(glare[..., None], rendered.image, color)
+    return filled.astype(np.float32), np.where(glare, rendered.alpha, alpha).astype(np.float32)
 
 
 def random_light(
