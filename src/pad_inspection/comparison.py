@@ -179,8 +179,9 @@ class Comparator:
     ) -> LevelMaps:
         """Distances on every level.
 
-        Where the render shows the object, the reference that is most like the query counts, for
-        each level and place on its own.
+        In colour the reference that is most like the query counts, for each level and place on
+        its own. Features are those of the first reference: there more references hid as many
+        defects as they explained normal differences.
 
         Args:
             query: uint8 (H, W, 3).
@@ -205,20 +206,15 @@ class Comparator:
             return LevelMaps(self.names, maps, weight)
         prepared = self.prepare(query, reference, alpha, object_probability, background, weight)
         pair, box, size = prepared.pair, prepared.box, prepared.size
-        others = [
-            self.prepare(query, other, alpha, object_probability, background, weight).pair[1]
-            for other in alternatives
-        ]
-        every = self._backbone.features(np.stack([*pair, *others]))
-        features = [level[:2] for level in every]
+        features = self._backbone.features(pair)
 
         inside = weight > 0
-        levels = self._object_levels(pair, features, size)
-        for index, other in enumerate(others, 2):
-            also = self._object_levels(
-                np.stack([pair[0], other]), [level[[0, index]] for level in every], size
-            )
-            levels = list(map(np.minimum, levels, also))
+        colors = self._color_levels(pair, size)
+        for other in alternatives:
+            lit = _cut(self._in_light_of(query, other, alpha, background), box, size)
+            also = self._color_levels(np.stack([pair[0], lit]), size)
+            colors = list(map(np.minimum, colors, also))
+        levels = self._feature_levels(features, size) + colors
         if config.region == 'surroundings':
             inside = alpha > SILHOUETTE_ALPHA
             levels += self._surroundings_levels(pair, features, prepared.alpha, prepared.weight)
@@ -253,10 +249,7 @@ class Comparator:
             background: see ``compare_levels``.
             weight: float32 (H, W) of ``regions.region_weight``, not 0 everywhere.
         """
-        reference = reference.astype(np.float32)
-        if self._config.match_light == 'gain':
-            behind = (1 - alpha[..., None]) * background.astype(np.float32)
-            reference = distances.match_brightness(query, reference - behind, alpha) + behind
+        reference = self._in_light_of(query, reference, alpha, background)
         box, size = self._crop(weight)
         pair = np.stack([_cut(query.astype(np.float32), box, size), _cut(reference, box, size)])
         seen = alpha if object_probability is None else object_probability
@@ -338,11 +331,19 @@ class Comparator:
         grown = (x0, y0, x0 + box_width + grow_x, y0 + box_height + grow_y)
         return grown, (out_width, out_height)
 
-    def _object_levels(
-        self, pair: np.ndarray, features: list[np.ndarray], size: tuple[int, int]
-    ) -> list[np.ndarray]:
-        """Levels that compare the same place of both pictures (2, h, w, 3), at size (w, h)."""
-        levels = self._feature_levels(features, size)
+    def _in_light_of(
+        self, query: np.ndarray, reference: np.ndarray, alpha: np.ndarray, background: np.ndarray
+    ) -> np.ndarray:
+        """A reference (H, W, 3), float32, with its object in the light of the query."""
+        reference = reference.astype(np.float32)
+        if self._config.match_light != 'gain':
+            return reference
+        behind = (1 - alpha[..., None]) * background.astype(np.float32)
+        return distances.match_brightness(query, reference - behind, alpha) + behind
+
+    def _color_levels(self, pair: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
+        """Colour levels of two pictures (2, h, w, 3), at size (w, h)."""
+        levels = []
         if 'color' in self.names:
             levels.append(self._color_level(pair))
         if 'hue' in self.names:

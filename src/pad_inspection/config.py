@@ -225,8 +225,8 @@ class ComparisonConfig(CheckedOptions):
     )
     num_photographs: int = option(
         3,
-        'photographs of good pieces from the nearest directions that the query is compared with '
-        'beside the render, moved to its pose; what is most like it counts; 0 = the render alone',
+        'photographs of good pieces from the nearest directions that colours are compared with '
+        'beside the render, moved to its pose; what is most alike counts; 0 = the render alone',
         low=0,
         high=16,
     )
