@@ -92,11 +92,13 @@ def test_what_cannot_be_inspected_is_not_localised(inspector, good, case, said):
 
 
 @pytest.mark.parametrize(('wanted', 'trusted'), [(0.64, True), (0.66, False)])
-def test_the_calibration_says_how_sharp_a_picture_must_be(inspector, monkeypatch, wanted, trusted):
+def test_the_calibration_says_how_sharp_a_picture_must_be(
+    inspector, good, monkeypatch, wanted, trusted
+):
     calibration = replace(inspector.calibration, min_sharpness=wanted)
     monkeypatch.setattr(inspector, 'calibration', calibration)
     pose = PoseEstimate(PoseStatus.LOCALIZED, identity())
-    found = inspector._verified(RefinedPose(pose, 0.99, 0.99, sharpness=0.65))
+    found = inspector._verified(RefinedPose(pose, 0.99, 0.99, sharpness=0.65), good.camera)
     assert (found.status == PoseStatus.LOCALIZED) == trusted
     assert trusted or 'blurred: its edges have 65%' in found.message
     assert trusted or 'wanted 66%' in found.message

@@ -6,7 +6,7 @@ from pad_inspection.config import InspectionConfig
 from pad_inspection.datatypes import PoseEstimate, PoseStatus
 from pad_inspection.geometry import identity
 from pad_inspection.observation import RefinedPose
-from pad_inspection.pose_trust import evidence, pose_confidence, pose_fault
+from pad_inspection.pose_trust import evidence, match_coverage, pose_confidence, pose_fault
 
 LIMITS = Calibration(
     1.0, 1.0, min_inliers=80, min_silhouette_iou=0.6, min_agreement=0.5, sure_agreement=0.7
@@ -52,9 +52,30 @@ def test_a_model_without_limits_gives_a_number():
     assert 0 <= pose_confidence(pose(100, 1.0), 0.8, 0.9, unset, 4.0) <= 1
 
 
-def fault(inliers, agreement, iou, sharpness=1.0):
+def fault(inliers, agreement, iou, sharpness=1.0, coverage=0.0):
     refined = RefinedPose(pose(inliers, 1.0), agreement, iou, sharpness)
-    return pose_fault(refined, InspectionConfig(), LIMITS)
+    return pose_fault(refined, InspectionConfig(), LIMITS, coverage)
+
+
+def test_many_matches_all_over_the_piece_count_as_two_witnesses():
+    assert 'overlap' in fault(200, 0.65, 0.3)
+    assert fault(200, 0.65, 0.3, coverage=0.8) == ''
+    assert 'overlap' in fault(200, 0.65, 0.3, coverage=0.7)  # half may be hidden
+    assert 'overlap' in fault(100, 0.65, 0.3, coverage=0.8)  # few matches
+    assert 'agree' in fault(200, 0.3, 0.3, coverage=0.8)  # shows something else
+    assert 'blurred' in fault(200, 0.65, 0.3, sharpness=0.2, coverage=0.8)
+
+
+def test_coverage_of_matches_by_hand():
+    alpha = np.zeros((100, 100), np.float32)
+    alpha[:, 10:90] = 1.0
+    y, x = np.mgrid[4:100:8, 14:90:8]
+    every = np.stack([x.ravel(), y.ravel()], axis=1).astype(float)
+    assert match_coverage(alpha, every) > 0.95
+    half = match_coverage(alpha, every[every[:, 1] < 50])
+    assert 0.5 < half < 0.6
+    assert match_coverage(alpha, np.array([[-5.0, 200.0]])) == 0.0
+    assert match_coverage(alpha, every[:0]) == match_coverage(0 * alpha, every) == 0.0
 
 
 def test_one_of_three_witnesses_may_fail():

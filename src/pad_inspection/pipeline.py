@@ -245,7 +245,7 @@ class Inspector:
             hypotheses = [PoseEstimate(PoseStatus.LOCALIZED, cam_from_object)]
         with clock('refine'):
             refined = self.refine(hypotheses, query, probability, camera)
-        pose = self._verified(refined)
+        pose = self._verified(refined, camera)
         seen = dataclasses.replace(
             seen,
             pose=pose,
@@ -345,12 +345,16 @@ class Inspector:
             refined, key=lambda r: pose_trust.evidence(r.pose, r.agreement, r.silhouette_iou)
         )
 
-    def _verified(self, refined: RefinedPose) -> PoseEstimate:
+    def _verified(self, refined: RefinedPose, camera: Camera) -> PoseEstimate:
         """The pose with its confidence if it is to be trusted, else why it is not."""
         pose = refined.pose
         if pose.cam_from_object is None:
             return pose
         fault = pose_trust.pose_fault(refined, self.config, self.calibration)
+        if fault and len(pose.points2d):
+            _, alpha = self.scene.draw(camera, pose.cam_from_object)
+            coverage = pose_trust.match_coverage(alpha, pose.points2d[pose.inliers])
+            fault = pose_trust.pose_fault(refined, self.config, self.calibration, coverage)
         if fault:
             return dataclasses.replace(
                 pose,

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from pad_inspection import images
 from pad_inspection.calibration import Calibration
 from pad_inspection.config import InspectionConfig
 from pad_inspection.datatypes import PoseEstimate
 from pad_inspection.observation import RefinedPose
+from pad_inspection.regions import SILHOUETTE_ALPHA
 
 # So many times the least inliers of a normal view are as good as any more.
 _AMPLE_INLIERS = 2.0
@@ -25,6 +29,11 @@ RIVAL_EVIDENCE = 0.1
 _INLIER_EVIDENCE = 0.1
 # So many times the inliers that are asked for make them a witness.
 _SURE_INLIERS = 2.0
+# Matches within this share of the silhouette's longer side cover a place of it. All over the piece
+# they cover so much; with half of it hidden they cover 0.71 at most.
+_COVER_SHARE, _COVERED = 0.08, 0.75
+# What agreement may then lack: it is lowered by light and by added parts, not below this.
+_COVERED_SLACK = 0.15
 # Where the silhouettes differ, something may hide the object: with any half of it hidden, render
 # and image of the line's validation pictures agree by 0.82 at most.
 _UNHIDDEN_AGREEMENT = 0.83
@@ -42,16 +51,43 @@ def evidence(pose: PoseEstimate, agreement: float, silhouette_iou: float) -> flo
     return agreement + iou + _INLIER_EVIDENCE * math.log(max(pose.num_inliers, 1))
 
 
-def pose_fault(refined: RefinedPose, config: InspectionConfig, calibration: Calibration) -> str:
+def match_coverage(alpha: np.ndarray, pixels: np.ndarray) -> float:
+    """Share of a silhouette that lies near matches, 0 to 1.
+
+    Args:
+        alpha: float32 (H, W), rendered opacity.
+        pixels: float (N, 2), of the matches that agree with the pose.
+    """
+    silhouette = alpha > SILHOUETTE_ALPHA
+    box = images.mask_bbox(silhouette)
+    if box is None or not len(pixels):
+        return 0.0
+    height, width = silhouette.shape
+    x, y = np.floor(pixels).astype(int).T
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    hit = np.zeros(silhouette.shape, bool)
+    hit[y[inside], x[inside]] = True
+    radius = max(1, round(_COVER_SHARE * max(box[2] - box[0], box[3] - box[1])))
+    return float((images.dilate(hit, radius) & silhouette).sum() / silhouette.sum())
+
+
+def pose_fault(
+    refined: RefinedPose,
+    config: InspectionConfig,
+    calibration: Calibration,
+    coverage: float = 0.0,
+) -> str:
     """Why a refined pose is not to be trusted; '' when it is.
 
     One of three witnesses may fail: light from elsewhere, a segmentation that misses a white
-    object on a bright belt, or few features.
+    object on a bright belt, or few features. Many matches all over the piece count as two: then
+    nothing can hide half of it.
 
     Args:
         refined: with a pose.
         config: least values of a pose.
         calibration: limits learnt from normal views.
+        coverage: ``match_coverage`` of the pose; 0 = not known.
     """
     limits, pose = config.refinement, refined.pose
     agreement, iou = refined.agreement, refined.silhouette_iou
@@ -60,6 +96,7 @@ def pose_fault(refined: RefinedPose, config: InspectionConfig, calibration: Cali
     least_agreement = max(limits.min_agreement, calibration.min_agreement)
     least_iou = max(limits.min_silhouette_iou, calibration.min_silhouette_iou)
     faults, witnesses = [], 1
+    lowest = least_agreement - _COVERED_SLACK
     if math.isfinite(iou):
         witnesses += 1
         if iou < least_iou:
@@ -72,6 +109,8 @@ def pose_fault(refined: RefinedPose, config: InspectionConfig, calibration: Cali
         many = _SURE_INLIERS * max(calibration.min_inliers, config.localization.min_inliers)
         if pose.num_inliers < many:
             faults.append(f'{pose.num_inliers} matches agree, wanted {many:.0f}')
+        elif coverage >= _COVERED and agreement >= lowest:
+            witnesses += 1
     if len(faults) <= max(0, witnesses - 2):
         faults = []
     if refined.sharpness < calibration.min_sharpness:

@@ -68,6 +68,6 @@ class TruthInspector(CachedInspector):
             return super().refine(hypotheses, query, probability, camera)
         return RefinedPose(hypotheses[0])
 
-    def _verified(self, refined: RefinedPose) -> PoseEstimate:
+    def _verified(self, refined: RefinedPose, camera: Camera) -> PoseEstimate:
         """The true pose needs no check."""
-        return refined.pose if POSE in self._truths else super()._verified(refined)
+        return refined.pose if POSE in self._truths else super()._verified(refined, camera)
