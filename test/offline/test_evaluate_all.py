@@ -83,12 +83,15 @@ def test_a_step_is_computed_once(tmp_path):
 def test_one_command_compares_methods(demo_dir, demo_bundle, tmp_path, capsys):
     arguments = [
         'evaluate-all', str(demo_dir.parent), '--out', str(tmp_path), '--bundles',
-        str(demo_bundle.parent), '--classes', 'coupe', '--methods', 'ours', '--limit', '2',
+        str(demo_bundle.parent), '--classes', 'coupe', '--methods',
+        'ours,with_true_pose_and_mask', '--limit', '2',
     ]  # fmt: skip
     assert cli.main(arguments) == 0
     assert 'Mean over 1 classes' in capsys.readouterr().out
-    report = json.loads((tmp_path / 'summary.json').read_text())[0]
+    report, truth = json.loads((tmp_path / 'summary.json').read_text())
     assert report['images'] == 2 and report['localized_fraction'] == 1.0
+    assert report['pose_median_px'] > 0.01 and truth['pose_median_px'] < 1e-6
+    assert truth['pixel_auroc'] is None or truth['pixel_auroc'] > 0.9
     written = (tmp_path / 'seed_0' / 'coupe' / 'ours' / 'report.html').stat().st_mtime_ns
     assert cli.main(arguments) == 0  # what is there is not computed again
     again = (tmp_path / 'seed_0' / 'coupe' / 'ours' / 'report.html').stat().st_mtime_ns
