@@ -8,6 +8,7 @@ import pytest
 from helpers.fit_views import ball, views_around
 from pad_inspection import images
 from pad_inspection.bundle import BundleError, open_bundle, writing_bundle
+from pad_inspection.geometry import scale_camera
 from pad_inspection.rendering.photographs import (
     FILE,
     Photographs,
@@ -111,6 +112,25 @@ def test_overexposed_pixels_are_left_to_the_render(views, scene, tmp_path):
     rendered = scene.render(views[3].camera, pose)
     (reference,) = PhotographWarper(white, scene).references(rendered, views[3].camera, pose, 1)
     np.testing.assert_array_equal(reference.image, rendered.image)
+
+
+def test_large_photographs_are_scaled_down(views, scene, tmp_path, monkeypatch):
+    """A large photograph shows what the small one does."""
+    monkeypatch.setattr('pad_inspection.rendering.photographs._MOST_PX', 96)
+    small, camera = views[3].load()[0], views[3].camera
+    path = tmp_path / 'large.png'
+    images.write(path, np.repeat(np.repeat(small, 4, axis=0), 4, axis=1))
+    large = dataclasses.replace(views[3], path=path, camera=scale_camera(camera, 384, 384))
+    photographs = Photographs.of_views([large])
+    assert photographs.picture(0).shape == (96, 96, 3)
+    np.testing.assert_allclose(photographs.cameras[0].K, camera.K)
+    pose = views[3].cam_from_object
+    rendered = scene.render(camera, pose)
+    (reference,) = PhotographWarper(photographs, scene).references(rendered, camera, pose, 1)
+    (wanted,) = PhotographWarper(Photographs.of_views([views[3]]), scene).references(
+        rendered, camera, pose, 1
+    )
+    np.testing.assert_allclose(reference.image, wanted.image, atol=0.02)
 
 
 def test_an_empty_render_has_no_references(views, photographs, scene):

@@ -29,6 +29,7 @@ from pad_inspection.geometry import (
     from_matrix,
     invert,
     project,
+    scale_camera,
     to_matrix,
     transform,
     unproject,
@@ -48,8 +49,10 @@ _MARGIN_PX = 2
 _SAME_SURFACE = 0.024
 # Overexposed pixels of a photograph (0 to 255) are left to the render.
 _WHITE = 250
-# Pictures and depths in memory, 1.1 MB each at 400 px.
-_MOST_KEPT = 128
+# Larger photographs are scaled down: the comparison sees the object at a few hundred px.
+_MOST_PX = 800
+# Pictures and depths in memory, 4.5 MB each at most.
+_MOST_KEPT = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +76,16 @@ class Photographs:
 
     @classmethod
     def of_views(cls, views: Iterable) -> Photographs:
-        """The photographs of training views (dataset.TrainingView)."""
+        """The photographs of training views (dataset.TrainingView), at most 800 px large."""
         rows = []
         for view in views:
             picture, camera = images.undistort(view.load()[0], view.camera)
+            factor = _MOST_PX / max(camera.width, camera.height)
+            if factor < 1:
+                width = max(1, round(camera.width * factor))
+                height = max(1, round(camera.height * factor))
+                picture = images.resize(picture, width, height)
+                camera = scale_camera(camera, width, height)
             rows.append((view.name, camera, view.cam_from_object, _encode(picture)))
         return cls(*map(tuple, zip(*rows, strict=True)))
 
