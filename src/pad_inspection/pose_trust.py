@@ -29,8 +29,9 @@ RIVAL_EVIDENCE = 0.1
 _INLIER_EVIDENCE = 0.1
 # So many times the inliers that are asked for make them a witness.
 _SURE_INLIERS = 2.0
-# Matches within this share of the silhouette's longer side cover a place of it. All over the piece
-# they cover so much; with half of it hidden they cover 0.71 at most.
+# Matches within this share of the silhouette's longer side cover a place of it. On 290 normal
+# views of six classes they cover 0.89 to 0.99 (medians); those of one half alone cover more than
+# the second number in at most 3 of them, and what hides the other half shows as an anomaly then.
 _COVER_SHARE, _COVERED = 0.08, 0.75
 # What agreement may then lack: it is lowered by light and by added parts, not below this.
 _COVERED_SLACK = 0.15
@@ -81,7 +82,7 @@ def pose_fault(
 
     One of three witnesses may fail: light from elsewhere, a segmentation that misses a white
     object on a bright belt, or few features. Many matches all over the piece count as two: then
-    nothing can hide half of it.
+    hardly anything can hide half of it.
 
     Args:
         refined: with a pose.
