@@ -1,5 +1,7 @@
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from pad_inspection.config import DecisionConfig
@@ -64,6 +66,21 @@ def test_several_views_say_more_than_one():
     assert object_score([9.0, 0.3, 0.3, *good], CONFIG) == pytest.approx(0.6 * 9.0)
     assert object_score([0.4, 0.8], CONFIG) == pytest.approx(0.8)  # few views: the worst one
     assert math.isnan(object_score([], CONFIG))
+
+
+def test_views_are_joined_on_the_surface():
+    quiet, spot = np.array([0.2, NAN, 0.1]), np.array([0.3, 0.2, 1.4])
+    views = [
+        replace(judged(1.0), surface=surface) for surface in (quiet, spot, spot, spot, spot, spot)
+    ]
+    # no view is anomalous, but five of six say the same of one place
+    result = decide_object(views, CONFIG)
+    assert (result.verdict, result.score) == (Verdict.REJECT, pytest.approx((0.1 + 5 * 1.4) / 6))
+    # a view that was not judged says nothing
+    views[1:] = [replace(failed(Reason.NOT_LOCALIZED), surface=spot)] * 5
+    assert decide_object(views, CONFIG).score == pytest.approx(0.5)
+    # what views score on their own is never lowered
+    assert object_score([0.9], CONFIG, [quiet]) == pytest.approx(0.9)
 
 
 def test_object_threshold_moves_the_limit():

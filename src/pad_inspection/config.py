@@ -246,6 +246,13 @@ class ComparisonConfig(CheckedOptions):
         low=0.0,
         high=1.0,
     )
+    surface_spacing: float = option(
+        0.05,
+        "places of the surface where a piece's views are joined for its verdict, this share of "
+        'its radius apart; 0 = each view counts on its own',
+        low=0.0,
+        high=1.0,
+    )
     image_score: str = option(
         'region',
         'region: best connected region; top_fraction; max',

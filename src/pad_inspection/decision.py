@@ -10,8 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from pad_inspection.config import DecisionConfig
 from pad_inspection.datatypes import Inspection, Reason, Verdict
+from pad_inspection.surface import surface_score
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class ViewResult:
         threshold: threshold of the image score, NaN when not scored.
         inspection_id: identifies the result.
         camera_name: which camera.
+        surface: float (P,) of Inspection.surface, or None.
     """
 
     verdict: Verdict
@@ -33,6 +37,7 @@ class ViewResult:
     threshold: float
     inspection_id: str = ''
     camera_name: str = ''
+    surface: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @property
     def ratio(self) -> float:
@@ -74,6 +79,7 @@ def view_result(inspection: Inspection, inspection_id: str = '') -> ViewResult:
         inspection.threshold,
         inspection_id,
         inspection.camera_name,
+        inspection.surface,
     )
 
 
@@ -106,15 +112,19 @@ def decide_view(
     return Verdict.PASS, Reason.NONE, f'score {score:.3f} < threshold {threshold:.3f}'
 
 
-def object_score(ratios: Sequence[float], config: DecisionConfig) -> float:
+def object_score(
+    ratios: Sequence[float], config: DecisionConfig, surfaces: Sequence[np.ndarray] = ()
+) -> float:
     """Score of an object from its views.
 
     A defect shows in several views of an object, a reflection in one. So the mean of the worst
-    views counts, and one view alone only when it is clearly worse.
+    views counts, and one view alone only when it is clearly worse; and what the views say of the
+    same place of the surface.
 
     Args:
         ratios: score over threshold of each view that was judged.
         config: how many views, and what one alone counts.
+        surfaces: of these views float (P,) as in Inspection.surface, where there are any.
 
     Returns:
         NaN without a view.
@@ -123,7 +133,9 @@ def object_score(ratios: Sequence[float], config: DecisionConfig) -> float:
         return float('nan')
     worst = sorted(ratios, reverse=True)
     count = max(1, int(config.worst_share * len(worst)))
-    return max(sum(worst[:count]) / count, config.single_view_weight * worst[0])
+    score = max(sum(worst[:count]) / count, config.single_view_weight * worst[0])
+    joined = surface_score(surfaces, config.worst_share)
+    return max(score, joined) if math.isfinite(joined) else score
 
 
 def decide_object(
@@ -144,8 +156,10 @@ def decide_object(
     """
     if not (math.isfinite(object_threshold) and object_threshold > 0):
         raise ValueError(f'object_threshold is {object_threshold}, wanted a number above 0')
-    ratios = [view.ratio for view in views if math.isfinite(view.ratio)]
-    score = object_score(ratios, config)
+    known = [view for view in views if math.isfinite(view.ratio)]
+    ratios = [view.ratio for view in known]
+    surfaces = [view.surface for view in known if view.surface is not None]
+    score = object_score(ratios, config, surfaces)
     judged, total = len(ratios), len(views)
     anomalous = sum(ratio >= 1 for ratio in ratios)
 

@@ -86,6 +86,7 @@ class Inspector:
         from pad_inspection.networks.product_networks import ProductNetworks
         from pad_inspection.rendering.photographs import create_warper
         from pad_inspection.rendering.renderer import SplatScene
+        from pad_inspection.surface import create_places
 
         if networks is None and bundle is not None:
             networks = ProductNetworks.load(bundle.path)
@@ -119,6 +120,7 @@ class Inspector:
         self._warper = create_warper(
             photographs, bundle, self.scene, config.comparison.num_photographs
         )
+        self._places = create_places(gaussians, config.comparison.surface_spacing)
         self._inpainter = create_inpainter(config.background)
         self._comparator = Comparator(
             config.comparison, calibration.level_statistics, networks.comparison
@@ -421,12 +423,7 @@ class Inspector:
         """Share of the object's surface points that project into the image."""
         points = self.gaussians.means[self.gaussians.opacities > 0.3]
         pixels = geometry.project_object(camera, cam_from_object, points)
-        inside = (
-            (pixels[:, 0] >= 0)
-            & (pixels[:, 0] < camera.width)
-            & (pixels[:, 1] >= 0)
-            & (pixels[:, 1] < camera.height)
-        )
+        inside = ((pixels >= 0) & (pixels < (camera.width, camera.height))).all(axis=1)
         return float(inside.mean()) if len(inside) else 0.0
 
     def _judge(self, seen: Observation, origin: dict) -> Inspection:
@@ -456,9 +453,12 @@ class Inspector:
         else:
             verdict, reason = Verdict.UNDETERMINED, Reason.MODEL_NOT_LOADED
             message = 'the model has no threshold for these options; build it with them'
-        regions = ()
+        regions, surface = (), None
         if math.isfinite(self.calibration.pixel_threshold):
             regions = self._regions(seen)
+        scale = self.calibration.surface_scale * self.config.decision.margin
+        if scale > 0 and self._places is not None:
+            surface = self.surface(seen, seen.anomaly_map) / np.float32(scale)
         timings = {**seen.timings_ms, 'decide': (time.perf_counter() - begin) * 1e3}
         return Inspection(
             verdict,
@@ -471,6 +471,7 @@ class Inspector:
             reference=seen.reference,
             rendered_alpha=seen.rendered.alpha,
             regions=regions,
+            surface=surface,
             timings_ms=timings,
             **common,
         )
@@ -480,6 +481,11 @@ class Inspector:
         from pad_inspection.comparison import image_score
 
         return image_score(seen.anomaly_map, self.config.comparison)
+
+    def surface(self, seen: Observation, anomaly_map: np.ndarray) -> np.ndarray:
+        """What a map (H, W) of an observation says of each place, see surface.SurfacePlaces."""
+        where = self.scene, seen.camera, seen.pose.cam_from_object
+        return self._places.evidence(*where, anomaly_map)
 
     def _regions(self, seen: Observation):
         """Regions above the pixel threshold with their surface points."""

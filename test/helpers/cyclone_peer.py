@@ -134,6 +134,7 @@ class InspectionResult(IdlStruct, typename='pad_msgs::msg::dds_::InspectionResul
     processing_time: Duration
     step_names: sequence[str]
     step_times_ms: sequence[float32]
+    surface: sequence[float32]
     object_type: str
 
 

@@ -1,4 +1,5 @@
 import array
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -187,6 +188,7 @@ def test_result_message_and_back():
         timings_ms={'localize': 12.5, 'render': 3.0},
         camera_name='left',
         object_id='p1',
+        surface=np.array([0.5, np.nan, 1.25], np.float32),
     )
     result = conversions.result_to_message(
         inspection, Header(frame_id='left_optical_frame'), inspection_id='i', seconds=1.25
@@ -203,6 +205,10 @@ def test_result_message_and_back():
     view = conversions.view_result_of_message(result)
     assert view.verdict == Verdict.REJECT and view.camera_name == 'left'
     assert view.ratio == pytest.approx(1.5)
+    np.testing.assert_array_equal(view.surface, [0.5, np.nan, 1.25])
+    alone = replace(inspection, surface=None)
+    result = conversions.result_to_message(alone, Header(), inspection_id='i')
+    assert conversions.view_result_of_message(result).surface is None
 
 
 def test_every_status_has_a_code_and_defaults_are_safe():

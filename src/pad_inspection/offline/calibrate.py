@@ -18,7 +18,7 @@ import numpy as np
 
 from pad_inspection import images
 from pad_inspection.calibration import Calibration
-from pad_inspection.config import BuildConfig, CalibrationConfig, DecisionConfig
+from pad_inspection.config import BuildConfig, CalibrationConfig
 from pad_inspection.datatypes import Frame, Gaussians, Rigid3
 from pad_inspection.observation import Observation
 from pad_inspection.pipeline import Inspector
@@ -38,7 +38,6 @@ POSE_LIMIT_SLACK = 0.15
 # backgrounds say nothing of the lens of the line.
 SHARPNESS_LIMITS = (0.5, 0.6)
 PIXEL_QUANTILE = 0.999
-_DRAWN_OBJECTS = 20_000
 
 
 @dataclass(frozen=True)
@@ -206,6 +205,7 @@ def _learn(
     """Statistics, then scores with them, then thresholds."""
     from pad_inspection.comparison import Comparator, image_score, level_statistics
     from pad_inspection.offline.metrics import normal_threshold
+    from pad_inspection.offline.object_limits import object_limits
 
     comparison, decision = config.inspection.comparison, config.inspection.decision
     statistics = level_statistics([s.seen.levels for s in usable])
@@ -219,12 +219,22 @@ def _learn(
     chosen = normal_threshold(scores, decision.max_false_reject_rate)
     pixels = np.concatenate([m[np.isfinite(m)] for m in maps])
     limits = _pose_limits(usable)
+    surfaces = None
+    if comparison.surface_spacing > 0:
+        surfaces = np.stack([inspector.surface(s.seen, m) for s, m in zip(usable, maps)])
+    groups = tuple(s.normal.group for s in usable)
+    object_threshold, surface_scale = object_limits(
+        scores / chosen.threshold,
+        decision,
+        config.calibration.views_per_object,
+        surfaces,
+        groups,
+    )
     return Calibration(
         image_threshold=float(chosen.threshold),
         pixel_threshold=pixel_threshold(maps),
-        object_threshold=object_threshold(
-            scores / chosen.threshold, decision, config.calibration.views_per_object
-        ),
+        object_threshold=object_threshold,
+        surface_scale=surface_scale,
         score_min=float(np.median(pixels)),
         score_max=float(pixels.max()),
         **limits,
@@ -235,6 +245,8 @@ def _learn(
         normal_scores=tuple(float(s) for s in np.sort(scores)),
         sources=_sources(samples, usable),
         expected_residual=expected_residual,
+        normal_surfaces=surfaces,
+        normal_groups=groups if surfaces is not None else (),
     )
 
 
@@ -297,33 +309,6 @@ def pixel_threshold(maps: Sequence[np.ndarray]) -> float:
     """Map score that hardly any pixel of normal maps (H, W), NaN = not compared, exceeds."""
     pixels = np.concatenate([m[np.isfinite(m)] for m in maps])
     return float(max(np.quantile(pixels, PIXEL_QUANTILE), 1e-6))
-
-
-def object_threshold(ratios: np.ndarray, decision: DecisionConfig, views_per_object: int) -> float:
-    """Limit on an object's score that good objects exceed with the wanted rate.
-
-    So many normal objects are not there; they are drawn from what normal views scatter above and
-    below their median, taken as log-normal on either side. Views of an object are drawn
-    independently.
-
-    Args:
-        ratios: (N,) normal scores over the view threshold.
-        decision: the wanted false reject rate, and how an object is scored.
-        views_per_object: views that an object usually has.
-    """
-    from pad_inspection.decision import object_score
-
-    logs = np.log(np.maximum(ratios, 1e-6))
-    middle = np.median(logs)
-    spreads = [
-        math.sqrt(float((side**2).mean())) if len(side) else 0.0
-        for side in (logs[logs > middle] - middle, logs[logs < middle] - middle)
-    ]
-    rng = np.random.default_rng(0)
-    drawn = rng.standard_normal((_DRAWN_OBJECTS, views_per_object))
-    views = np.exp(middle + drawn * np.where(drawn > 0, *spreads))
-    scores = [object_score(row, decision) for row in views.tolist()]
-    return float(np.quantile(scores, 1 - decision.max_false_reject_rate))
 
 
 def _pose_limits(usable: list[_Sample]) -> dict[str, float | int]:

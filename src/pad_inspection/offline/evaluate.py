@@ -139,9 +139,12 @@ def _object_scores(
     rows = []
     for object_id in sorted({r.object_id for r in records}):
         views = [r for r in records if r.object_id == object_id]
-        scores = [r.score for r in views if r.localized]
+        compared = [r.inspection for r in views if r.localized]
         defective = any(r.defect != 'good' for r in views)
-        score = object_score(scores, decision) if scores else float('inf')
+        # without a threshold (other options than the bundle's) views are not joined
+        ratios = [i.score / i.threshold if i.threshold > 0 else i.score for i in compared]
+        surfaces = [i.surface for i in compared if i.surface is not None]
+        score = object_score(ratios, decision, surfaces) if compared else float('inf')
         rows.append((object_id, defective, score))
     return rows
 

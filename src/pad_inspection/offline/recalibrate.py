@@ -64,11 +64,12 @@ def line_calibration(
     Raises:
         ValueError: too few pictures could be localised.
     """
-    from pad_inspection.offline.calibrate import object_threshold, pixel_threshold
+    from pad_inspection.offline.calibrate import pixel_threshold
     from pad_inspection.offline.metrics import normal_threshold
+    from pad_inspection.offline.object_limits import object_limits
 
     known, decision = inspector.calibration, inspector.config.decision
-    scores, maps, failures = [], [], []
+    scores, maps, surfaces, groups, failures = [], [], [], [], []
     for name, frame in progress(frames):
         seen = inspector.observe(frame)
         if seen.anomaly_map is None:
@@ -76,6 +77,9 @@ def line_calibration(
             continue
         scores.append(inspector.image_score(seen))
         maps.append(seen.anomaly_map)
+        if known.normal_surfaces is not None:
+            surfaces.append(inspector.surface(seen, seen.anomaly_map))
+            groups.append(f'line {name}')
     if failures:
         logger.warning('%d pictures not localised: %s', len(failures), '; '.join(failures))
     if len(scores) < _LEAST_PICTURES:
@@ -87,23 +91,32 @@ def line_calibration(
     sources = {'line': len(scores), 'line_not_usable': len(failures)}
     if not only_line:
         scores += known.normal_scores
+        if known.normal_surfaces is not None:
+            surfaces += list(known.normal_surfaces)
+            groups += known.normal_groups
         pixels = max(pixels, known.pixel_threshold)
         sources = {**known.sources, **sources}
     chosen = normal_threshold(scores, decision.max_false_reject_rate)
+    object_threshold, surface_scale = object_limits(
+        np.array(scores) / chosen.threshold,
+        decision,
+        build.calibration.views_per_object,
+        np.stack(surfaces) if surfaces else None,
+        groups,
+    )
     return dataclasses.replace(
         known,
         image_threshold=float(chosen.threshold),
         pixel_threshold=pixels,
-        object_threshold=object_threshold(
-            np.array(scores) / chosen.threshold,
-            decision,
-            build.calibration.views_per_object,
-        ),
+        object_threshold=object_threshold,
+        surface_scale=surface_scale,
         num_normals=len(scores),
         false_reject_bound=float(chosen.bound),
         wanted_false_reject_rate=decision.max_false_reject_rate,
         normal_scores=tuple(float(s) for s in np.sort(scores)),
         sources=sources,
+        normal_surfaces=np.stack(surfaces) if surfaces else None,
+        normal_groups=tuple(groups),
     )
 
 

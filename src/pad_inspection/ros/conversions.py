@@ -312,6 +312,8 @@ def result_to_message(
         step_times_ms=[float(value) for value in inspection.timings_ms.values()],
         object_type=object_type,
     )
+    if inspection.surface is not None:
+        message.surface = array.array('f', inspection.surface.astype(np.float32).tobytes())
     if model is not None:
         message.model_id, message.model_version = model.model_id, model.model_version
     if inspection.rendered_alpha is not None:
@@ -338,6 +340,7 @@ def view_result_of_message(message: InspectionResult) -> ViewResult:
         float(message.threshold),
         message.inspection_id,
         message.camera_name,
+        np.array(message.surface, np.float32) if len(message.surface) else None,
     )
 
 

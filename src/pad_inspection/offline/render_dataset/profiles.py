@@ -53,6 +53,8 @@ PROFILES = {
     # the composition of `paper` at half the size
     'small': Profile(400, 100, 16, 8, 2, 2, 3, 6, 9),
     'paper': Profile(800, 100, 16, 16, 2, 2, 3, 6, 9),
+    # test pictures alone, to choose options on: other defects and poses with another --seed
+    'development': Profile(400, 0, 16, 4, 3, 3, 4, 6, 6),
     # what the repository's demo uses: few objects, defects that a person sees at once
     'demo': Profile(
         400,
