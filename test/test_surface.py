@@ -65,15 +65,18 @@ def test_a_defect_is_found_at_its_place_from_several_sides(model):
         behind = places.positions @ [np.cos(angle), np.sin(angle), 0.0] < -0.6 * 0.05
         assert np.isnan(evidence[behind]).all()
     # the Gaussians are as large as the defect, so that it is mixed with what is around it
-    assert 0.3 < surface_score(found, 0.34) < 1.0
+    assert 0.3 < surface_score(found, 1.0) < 1.0
 
 
-def test_views_that_see_a_place_are_averaged():
-    views = [np.array([1.0, NAN, 3.0]), np.array([2.0, NAN, NAN]), np.array([0.0, 5.0, NAN])]
-    assert surface_score(views, 0.34) == 5.0
-    # what one of three sees counts a third when all three must see it
-    assert surface_score(views, 1.0) == pytest.approx(5 / 3)
+def test_the_views_that_say_most_of_a_place_are_averaged():
+    views = [np.array([1.0, NAN, 3.0]), np.array([2.0, NAN, NAN]), np.array([3.0, 3.0, NAN])]
+    assert surface_score(views, 0.34) == 2.5  # two at least
+    assert surface_score(views, 1.0) == 2.0
+    # what one view alone sees counts half
+    assert surface_score([views[0], views[1] * NAN], 0.34) == 1.5
     assert surface_score(views[:1], 0.34) == 3.0
+    six = [np.array([float(k)]) for k in range(6)]
+    assert surface_score(six, 0.5) == 4.0
 
 
 @pytest.mark.parametrize('views', [[], [np.array([])], [np.full(3, NAN)]])

@@ -42,7 +42,6 @@ class Calibration:
         sources: how many normal views came from where.
         expected_residual: float32 (N,) mean normal residual of each Gaussian, or None.
         normal_surfaces: float32 (V, P), surface evidence of normal views, NaN = not seen, or None.
-        normal_groups: (V,) of each of these views; views of one group err alike.
     """
 
     image_threshold: float
@@ -64,7 +63,6 @@ class Calibration:
     sources: dict[str, int] = field(default_factory=dict)
     expected_residual: np.ndarray | None = None
     normal_surfaces: np.ndarray | None = None
-    normal_groups: tuple[str, ...] = ()
 
     def save(self, folder: Path) -> None:
         """Write the two files into a folder."""
@@ -85,8 +83,7 @@ class Calibration:
         path = Path(folder) / JSON_NAME
         try:
             values = json.loads(path.read_text())
-            for name in ('normal_scores', 'normal_groups'):
-                values[name] = tuple(values.get(name, ()))
+            values['normal_scores'] = tuple(values.get('normal_scores', ()))
             calibration = cls(**values)
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(f'{path} is not a calibration: {error}') from error

@@ -2,8 +2,8 @@
 
 A defect stays where it is on the surface while cameras see it from several sides; a reflection or
 a shadow moves on. So the anomaly map of each view is spread over the Gaussians that draw its
-pixels, and from them over places that cover the surface evenly; views that see a place are
-averaged there. Defects beside the silhouette are on no Gaussian: for them the views' own scores
+pixels, and from them over places that cover the surface evenly; there the views that say most
+are averaged. Defects beside the silhouette are on no Gaussian: for them the views' own scores
 stand (``decision.object_score``).
 """
 
@@ -94,13 +94,13 @@ def create_places(gaussians: Gaussians, spacing: float) -> SurfacePlaces | None:
 
 
 def surface_score(views: Sequence[np.ndarray], share: float) -> float:
-    """Highest mean over the views at one place of the surface.
+    """Highest score of a place: the mean of the views that say most against it.
 
     Args:
         views: of each view float (P,) as from ``SurfacePlaces.evidence``. Views of another number
             of places than most are of another model and do not count.
-        share: where fewer than this share of the views see a place, the others count with 0: what
-            a single view of many sees is not confirmed.
+        share: how many of the views are averaged. Of several views at least two are: what a
+            single one sees is not confirmed. Where fewer see the place the others count with 0.
 
     Returns:
         0 and above; NaN when no view sees a place.
@@ -110,9 +110,8 @@ def surface_score(views: Sequence[np.ndarray], share: float) -> float:
         return float('nan')
     common = lengths.most_common(1)[0][0]
     stack = np.stack([view for view in views if len(view) == common]).astype(np.float64)
-    seen = np.isfinite(stack)
-    count = seen.sum(axis=0)
-    if not count.any():
+    if not np.isfinite(stack).any():
         return float('nan')
-    total = np.where(seen, stack, 0.0).sum(axis=0)
-    return float((total / np.maximum(count, max(1, int(share * len(stack))))).max())
+    count = min(len(stack), max(2, int(share * len(stack))))
+    highest = np.sort(np.nan_to_num(stack, nan=0.0), axis=0)[-count:]
+    return float(highest.mean(axis=0).max())

@@ -36,8 +36,7 @@ def test_the_limit_holds_for_objects_whose_views_are_joined():
         return np.exp(rng.normal(-1, 0.4, count)), surfaces
 
     ratios, surfaces = draw(400)
-    groups = [f'photograph {k // 4}' for k in range(400)]
-    limit, scale = object_limits(ratios, decision, 5, surfaces, groups)
+    limit, scale = object_limits(ratios, decision, 5, surfaces)
     rejected = []
     for _ in range(1000):
         ratios, surfaces = draw(5)
@@ -46,6 +45,5 @@ def test_the_limit_holds_for_objects_whose_views_are_joined():
 
 
 def test_normal_views_without_any_difference_are_not_joined():
-    views = np.zeros((9, 4)), list('abcabcabc')
-    limit, scale = object_limits(np.ones(9), DecisionConfig(), 3, *views)
+    limit, scale = object_limits(np.ones(9), DecisionConfig(), 3, np.zeros((9, 4)))
     assert (limit, scale) == (pytest.approx(1.0), 0.0)

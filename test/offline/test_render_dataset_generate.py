@@ -2,6 +2,7 @@
 
 import argparse
 import filecmp
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,6 +78,13 @@ def test_layout_and_lists(rendered):
     assert len(model) == len(vehicles.build(library, 'coupe'))
     assert not (rendered / '.work').exists()
     assert 'complete' in (rendered / 'render.log').read_text()
+
+
+def test_a_profile_without_training_views_gives_test_pictures_alone(tmp_path, monkeypatch):
+    monkeypatch.setitem(PROFILES, 'tiny', replace(SMALLEST, training_views=0))
+    assert command.run(arguments(tmp_path)) == 0
+    assert len(dataset.read_test_images(tmp_path / 'coupe')) == 8
+    assert not (tmp_path / 'coupe' / 'transforms.json').exists()
 
 
 def test_same_seed_same_files_and_resuming(rendered, tmp_path, monkeypatch):

@@ -119,12 +119,13 @@ def build_bundle(
     from pad_inspection import __version__
     from pad_inspection.bundle import writing_bundle
     from pad_inspection.dataset import class_name, read_training_views, read_validation_images
+    from pad_inspection.localization.reference import ReferenceModel
     from pad_inspection.offline.build_model import map_views
     from pad_inspection.offline.calibrate import calibrate
     from pad_inspection.offline.fit_gaussians import fit_gaussians
     from pad_inspection.offline.train_networks import train_networks
     from pad_inspection.pipeline import Inspector
-    from pad_inspection.rendering.gaussians import write_ply
+    from pad_inspection.rendering.gaussians import read_ply, write_ply
     from pad_inspection.rendering.photographs import Photographs
 
     views = read_training_views(class_dir)
@@ -149,10 +150,15 @@ def build_bundle(
                 checkpoint_dir=None if work_dir is None else work / 'fit',
                 progress=update,
             )
+        # from here on the model is as files give it back: rounded, it is not quite the same
+        files = [work / name for name in ('features.npz', 'gaussians.ply')]
+        mapping.reference.save(files[0])
+        write_ply(files[1], fit.gaussians)
+        reference, gaussians = ReferenceModel.load(files[0]), read_ply(files[1])
         with progress('train') as update:
             networks = train_networks(
                 views,
-                fit.gaussians,
+                gaussians,
                 config.training,
                 config.inspection,
                 seed=config.seed,
@@ -160,8 +166,8 @@ def build_bundle(
             )
         with progress('calibrate') as update:
             calibration = calibrate(
-                mapping.reference,
-                fit.gaussians,
+                reference,
+                gaussians,
                 views,
                 fit.holdout_names,
                 validation,
@@ -194,8 +200,8 @@ def build_bundle(
             },
         }
         with writing_bundle(out, manifest) as folder:
-            mapping.reference.save(folder / 'features.npz')
-            write_ply(folder / 'gaussians.ply', fit.gaussians)
+            for file in files:
+                shutil.copy2(file, folder / file.name)
             networks.save(folder)
             if config.inspection.comparison.num_photographs > 0:
                 Photographs.of_views(views).save(folder)

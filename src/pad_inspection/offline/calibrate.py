@@ -222,13 +222,8 @@ def _learn(
     surfaces = None
     if comparison.surface_spacing > 0:
         surfaces = np.stack([inspector.surface(s.seen, m) for s, m in zip(usable, maps)])
-    groups = tuple(s.normal.group for s in usable)
     object_threshold, surface_scale = object_limits(
-        scores / chosen.threshold,
-        decision,
-        config.calibration.views_per_object,
-        surfaces,
-        groups,
+        scores / chosen.threshold, decision, config.calibration.views_per_object, surfaces
     )
     return Calibration(
         image_threshold=float(chosen.threshold),
@@ -246,7 +241,6 @@ def _learn(
         sources=_sources(samples, usable),
         expected_residual=expected_residual,
         normal_surfaces=surfaces,
-        normal_groups=groups if surfaces is not None else (),
     )
 
 

@@ -2,14 +2,13 @@
 
 So many normal objects as a limit needs are not there; they are drawn from normal views. What a
 view scores scatters above and below its median as log-normal on either side. What views say of
-places of the surface is drawn as it is, each view of an object from another photograph: views of
-one photograph err alike.
+places of the surface is drawn as it is, several views of one photograph among them: they err
+alike, as the views of a piece do that show the same face in the same light.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,7 +26,6 @@ def object_limits(
     decision: DecisionConfig,
     views_per_object: int,
     surfaces: np.ndarray | None = None,
-    groups: Sequence[str] = (),
 ) -> tuple[float, float]:
     """Limit on an object's score that good objects exceed with the wanted rate, and a scale.
 
@@ -39,7 +37,6 @@ def object_limits(
         decision: the wanted false reject rate, and how an object is scored.
         views_per_object: views that an object usually has.
         surfaces: float (V, P), surface evidence of normal views, or None.
-        groups: (V,) which of them are of the same photograph or piece.
 
     Returns:
         The limit, and the scale of surface evidence, 0 without any.
@@ -58,7 +55,7 @@ def object_limits(
     limit = float(np.quantile(scores, wanted))
     if surfaces is None:
         return limit, 0.0
-    joined = _drawn_surface_scores(surfaces, groups, decision, views_per_object, rng)
+    joined = _drawn_surface_scores(surfaces, decision, views_per_object, rng)
     if not len(joined) or not joined.max() > 0:
         return limit, 0.0
     scale = float(np.quantile(joined, wanted)) / limit
@@ -67,17 +64,13 @@ def object_limits(
 
 
 def _drawn_surface_scores(
-    surfaces: np.ndarray, groups: Sequence[str], decision: DecisionConfig, count: int, rng
+    surfaces: np.ndarray, decision: DecisionConfig, count: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Surface scores of drawn objects of ``count`` views (fewer where there are fewer groups)."""
-    members: dict[str, list[int]] = {}
-    for index, group in enumerate(groups):
-        members.setdefault(group, []).append(index)
-    lists = list(members.values())
-    scores = []
-    for _ in range(_DRAWN_SURFACES):
-        chosen = rng.permutation(len(lists))[:count]
-        views = [surfaces[rng.choice(lists[k])] for k in chosen]
-        scores.append(surface_score(views, decision.worst_share))
-    scores = np.array(scores)
+    """Surface scores of drawn objects of ``count`` views (fewer where there are fewer)."""
+    scores = np.array(
+        [
+            surface_score(surfaces[rng.permutation(len(surfaces))[:count]], decision.worst_share)
+            for _ in range(_DRAWN_SURFACES)
+        ]
+    )
     return scores[np.isfinite(scores)]

@@ -69,7 +69,7 @@ def line_calibration(
     from pad_inspection.offline.object_limits import object_limits
 
     known, decision = inspector.calibration, inspector.config.decision
-    scores, maps, surfaces, groups, failures = [], [], [], [], []
+    scores, maps, surfaces, failures = [], [], [], []
     for name, frame in progress(frames):
         seen = inspector.observe(frame)
         if seen.anomaly_map is None:
@@ -79,7 +79,6 @@ def line_calibration(
         maps.append(seen.anomaly_map)
         if known.normal_surfaces is not None:
             surfaces.append(inspector.surface(seen, seen.anomaly_map))
-            groups.append(f'line {name}')
     if failures:
         logger.warning('%d pictures not localised: %s', len(failures), '; '.join(failures))
     if len(scores) < _LEAST_PICTURES:
@@ -93,7 +92,6 @@ def line_calibration(
         scores += known.normal_scores
         if known.normal_surfaces is not None:
             surfaces += list(known.normal_surfaces)
-            groups += known.normal_groups
         pixels = max(pixels, known.pixel_threshold)
         sources = {**known.sources, **sources}
     chosen = normal_threshold(scores, decision.max_false_reject_rate)
@@ -102,7 +100,6 @@ def line_calibration(
         decision,
         build.calibration.views_per_object,
         np.stack(surfaces) if surfaces else None,
-        groups,
     )
     return dataclasses.replace(
         known,
@@ -116,7 +113,6 @@ def line_calibration(
         normal_scores=tuple(float(s) for s in np.sort(scores)),
         sources=sources,
         normal_surfaces=np.stack(surfaces) if surfaces else None,
-        normal_groups=tuple(groups),
     )
 
 

@@ -44,8 +44,9 @@ def write_lists(item: ClassPlan, settings: Settings) -> None:
     model = format_ldr(product.audit.placements, product.name)
     (folder / 'model.ldr').write_text(model, encoding='utf-8')
     write_json(folder / 'dataset.json', _provenance(item, settings))
-    # last, because a folder with this file counts as a class
-    dataset.write_transforms(folder, views)
+    if views:
+        # last, because a folder with this file counts as a class
+        dataset.write_transforms(folder, views)
 
 
 def masks_of(item: ClassPlan, plan: ObjectPlan) -> list[np.ndarray]:
