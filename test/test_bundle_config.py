@@ -7,7 +7,8 @@ import pytest
 from pad_inspection import config as options
 from pad_inspection.bundle import REQUIRED_FILES, BundleVersionError, writing_bundle
 from pad_inspection.bundle_config import bundle_config
-from pad_inspection.config import InspectionConfig, flatten, from_dict, to_dict
+from pad_inspection.checked_options import flatten
+from pad_inspection.config import InspectionConfig, from_dict, to_dict
 
 
 def bundle_with(path, inspection):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pad_inspection import config
+from pad_inspection import checked_options, config
 from pad_inspection.config import BuildConfig, DecisionConfig, InspectionConfig
 
 
@@ -77,9 +77,9 @@ def test_a_preset_in_a_mapping_sets_the_defaults_and_values_override_it():
 def test_dictionary_and_flat_names_round_trip():
     made = config.from_dict(InspectionConfig, {'decision': {'min_views': 3}})
     assert config.from_dict(InspectionConfig, config.to_dict(made)) == made
-    flat = {name: value for name, value, _ in config.flatten(made)}
+    flat = {name: value for name, value, _ in checked_options.flatten(made)}
     assert flat['decision.min_views'] == 3
-    assert config.from_dict(InspectionConfig, config.unflatten(flat)) == made
+    assert config.from_dict(InspectionConfig, checked_options.unflatten(flat)) == made
 
 
 def test_yaml_file(tmp_path):
@@ -97,9 +97,9 @@ def test_yaml_file(tmp_path):
 
 
 def test_every_option_is_documented():
-    for name, _, meta in config.flatten(BuildConfig()):
+    for name, _, meta in checked_options.flatten(BuildConfig()):
         assert meta.get('doc'), name
-    assert '| `decision.min_views` | `1` |' in config.options_table(InspectionConfig)
+    assert '| `decision.min_views` | `1` |' in checked_options.options_table(InspectionConfig)
 
 
 def test_the_options_page_is_up_to_date():

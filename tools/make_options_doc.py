@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pad_inspection import config
+from pad_inspection import checked_options, config
 from pad_inspection.offline.photographs.options import PhotographsConfig
 
 TEXT = """# Every option
@@ -38,7 +38,7 @@ configuration under `inspection:`.
 
 def page() -> str:
     """The page's text."""
-    rows = config.options_table(config.BuildConfig).splitlines()
+    rows = checked_options.options_table(config.BuildConfig).splitlines()
     build = '\n'.join(row for row in rows if '`inspection.' not in row)
     presets = '\n'.join(
         f'* `{name}`: '
@@ -51,9 +51,9 @@ def page() -> str:
         if changes
     )
     return TEXT.format(
-        inspection=config.options_table(config.InspectionConfig),
+        inspection=checked_options.options_table(config.InspectionConfig),
         build=build,
-        photographs=config.options_table(PhotographsConfig),
+        photographs=checked_options.options_table(PhotographsConfig),
         presets=presets,
     )
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pad_inspection.bundle import Bundle, BundleVersionError, open_bundle
-from pad_inspection.config import InspectionConfig, flatten, from_dict, unflatten
+from pad_inspection.checked_options import flatten, unflatten
+from pad_inspection.config import InspectionConfig, from_dict
 
 
 def bundle_config(bundle_path: Path) -> InspectionConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import field
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 
 def option(
@@ -65,3 +65,44 @@ class CheckedOptions:
                 raise ValueError(
                     f'{name} is {value}, wanted {low} to {high} {meta["unit"]}'.strip()
                 )
+
+
+def flatten(config, prefix: str = '') -> list[tuple[str, Any, dict]]:
+    """List (dotted name, value, metadata) of every option, in order."""
+    rows = []
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            rows += flatten(value, f'{prefix}{f.name}.')
+        else:
+            rows.append((prefix + f.name, value, dict(f.metadata)))
+    return rows
+
+
+def unflatten(values: dict[str, Any]) -> dict[str, Any]:
+    """Nested mapping of dotted names, the inverse of flatten for from_dict."""
+    nested: dict[str, Any] = {}
+    for dotted, value in values.items():
+        *sections, name = dotted.split('.')
+        target = nested
+        for section in sections:
+            target = target.setdefault(section, {})
+        target[name] = value
+    return nested
+
+
+def options_table(config_class) -> str:
+    """Markdown table of every option: name, default, unit, range, what it does."""
+    lines = ['| option | default | range | what |', '|---|---|---|---|']
+    for name, value, meta in flatten(config_class()):
+        if meta.get('choices'):
+            allowed = ', '.join(map(str, meta['choices']))
+        elif meta.get('low') is not None or meta.get('high') is not None:
+            low = '' if meta.get('low') is None else f'{meta["low"]:g}'
+            high = '' if meta.get('high') is None else f'{meta["high"]:g}'
+            allowed = f'{low} .. {high}'
+        else:
+            allowed = ''
+        unit = f' {meta["unit"]}' if meta.get('unit') else ''
+        lines.append(f'| `{name}` | `{value!r}`{unit} | {allowed} | {meta.get("doc", "")} |')
+    return '\n'.join(lines)

@@ -246,6 +246,21 @@ class ComparisonConfig(CheckedOptions):
         low=0.0,
         high=1.0,
     )
+    grow_px: int = option(
+        5,
+        'a pixel takes the highest score within this diameter: of a defect between other parts '
+        'slivers are seen; 1 = its own',
+        unit='px',
+        low=1,
+        high=99,
+    )
+    support_sigma: float = option(
+        0.035,
+        'the mean score around a place is added to its own: a defect is more than a pixel; sigma '
+        'as a share of the longer side of what is compared; 0 = nothing is',
+        low=0.0,
+        high=1.0,
+    )
     surface_spacing: float = option(
         0.05,
         "places of the surface where a piece's views are joined for its verdict, this share of "
@@ -456,44 +471,3 @@ def load_yaml(config_class, path: Path):
         return from_dict(config_class, yaml.safe_load(path.read_text()) or {})
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f'{path}: {error}') from error
-
-
-def flatten(config, prefix: str = '') -> list[tuple[str, Any, dict]]:
-    """List (dotted name, value, metadata) of every option, in order."""
-    rows = []
-    for f in dataclasses.fields(config):
-        value = getattr(config, f.name)
-        if dataclasses.is_dataclass(value):
-            rows += flatten(value, f'{prefix}{f.name}.')
-        else:
-            rows.append((prefix + f.name, value, dict(f.metadata)))
-    return rows
-
-
-def unflatten(values: dict[str, Any]) -> dict[str, Any]:
-    """Nested mapping of dotted names, the inverse of flatten for from_dict."""
-    nested: dict[str, Any] = {}
-    for dotted, value in values.items():
-        *sections, name = dotted.split('.')
-        target = nested
-        for section in sections:
-            target = target.setdefault(section, {})
-        target[name] = value
-    return nested
-
-
-def options_table(config_class) -> str:
-    """Markdown table of every option: name, default, unit, range, what it does."""
-    lines = ['| option | default | range | what |', '|---|---|---|---|']
-    for name, value, meta in flatten(config_class()):
-        if meta.get('choices'):
-            allowed = ', '.join(map(str, meta['choices']))
-        elif meta.get('low') is not None or meta.get('high') is not None:
-            low = '' if meta.get('low') is None else f'{meta["low"]:g}'
-            high = '' if meta.get('high') is None else f'{meta["high"]:g}'
-            allowed = f'{low} .. {high}'
-        else:
-            allowed = ''
-        unit = f' {meta["unit"]}' if meta.get('unit') else ''
-        lines.append(f'| `{name}` | `{value!r}`{unit} | {allowed} | {meta.get("doc", "")} |')
-    return '\n'.join(lines)

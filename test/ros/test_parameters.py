@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pad_inspection.config import DecisionConfig, InspectionConfig, flatten
+from pad_inspection.checked_options import flatten
+from pad_inspection.config import DecisionConfig, InspectionConfig
 from pad_inspection.ros import parameters
 
 ROOT = Path(__file__).parents[2]

@@ -21,7 +21,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from pad_inspection.config import InspectionConfig, LocalizationConfig, flatten, load_yaml
+from pad_inspection.checked_options import flatten
+from pad_inspection.config import InspectionConfig, LocalizationConfig, load_yaml
 
 # distribution -> (what it is for, whether an inspection needs it, how to get it)
 PACKAGES: dict[str, tuple[str, bool, str]] = {

@@ -17,14 +17,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pad_inspection.config import (
-    DecisionConfig,
-    InspectionConfig,
-    flatten,
-    from_dict,
-    options_table,
-    unflatten,
-)
+from pad_inspection.checked_options import flatten, options_table, unflatten
+from pad_inspection.config import DecisionConfig, InspectionConfig, from_dict
 from pad_inspection.ros.belt_layout import BeltOptions
 from pad_inspection.ros.node_configs import (
     InspectionNodeConfig,
