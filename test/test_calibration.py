@@ -13,8 +13,7 @@ CALIBRATION = Calibration(
     normal_scores=(0.5, 1.0, 1.2),
     sources={'synthetic': 3},
     expected_residual=np.array([0.25, 0.5], np.float32),
-    surface_scale=0.5,
-    normal_surfaces=np.array([[0.5, np.nan], [1.0, 2.0]], np.float32),
+    surface_threshold=0.5,
 )
 
 
@@ -25,8 +24,7 @@ def test_round_trip(tmp_path):
     assert loaded.normal_scores == (0.5, 1.0, 1.2)
     assert loaded.sources == {'synthetic': 3}
     np.testing.assert_array_equal(loaded.expected_residual, [0.25, 0.5])
-    np.testing.assert_array_equal(loaded.normal_surfaces, CALIBRATION.normal_surfaces)
-    assert loaded.surface_scale == 0.5
+    assert loaded.surface_threshold == 0.5
 
 
 def test_a_calibration_of_before_it_was_learnt_has_the_old_limit_on_sharpness(tmp_path):

@@ -1,13 +1,13 @@
 """What normal views taught: thresholds, statistics, pose limits. Stored in the bundle.
 
-``calibration.json`` holds the numbers, ``calibration.npz`` the arrays over Gaussians and places.
+``calibration.json`` holds the numbers, ``calibration.npz`` what there is one of for each Gaussian.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import numpy as np
 
 JSON_NAME = 'calibration.json'
 NPZ_NAME = 'calibration.npz'
-_ARRAYS = ('expected_residual', 'normal_surfaces')
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,8 @@ class Calibration:
         image_threshold: image score at and above which a view is rejected.
         pixel_threshold: map score at and above which a pixel belongs to a region.
         object_threshold: limit on an object's score, see decision.object_score.
-        surface_scale: what surface evidence is divided by to compare with a view's score over its
-            threshold; 0 where views are not joined on the surface.
+        surface_threshold: highest evidence at a place of the surface that a normal view gives; 0
+            where views are not joined there.
         score_min, score_max: range of normal map scores; for colours only.
         min_inliers, min_silhouette_iou, min_agreement: poses below any of them are rejected.
         sure_agreement: least agreement of the normal views; a pose that reaches it stands even
@@ -41,13 +40,12 @@ class Calibration:
         normal_scores: sorted image scores of the normal views.
         sources: how many normal views came from where.
         expected_residual: float32 (N,) mean normal residual of each Gaussian, or None.
-        normal_surfaces: float32 (V, P), surface evidence of normal views, NaN = not seen, or None.
     """
 
     image_threshold: float
     pixel_threshold: float
     object_threshold: float = 1.0
-    surface_scale: float = 0.0
+    surface_threshold: float = 0.0
     score_min: float = 0.0
     score_max: float = 1.0
     min_inliers: int = 0
@@ -62,16 +60,14 @@ class Calibration:
     normal_scores: tuple[float, ...] = ()
     sources: dict[str, int] = field(default_factory=dict)
     expected_residual: np.ndarray | None = None
-    normal_surfaces: np.ndarray | None = None
 
     def save(self, folder: Path) -> None:
         """Write the two files into a folder."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        arrays = {name: values.pop(name) for name in _ARRAYS}
+        values = asdict(self)
+        expected = values.pop('expected_residual')
         (Path(folder) / JSON_NAME).write_text(json.dumps(values, indent=1) + '\n')
-        arrays = {k: np.float16(array) for k, array in arrays.items() if array is not None}
-        if arrays:
-            np.savez_compressed(Path(folder) / NPZ_NAME, **arrays)
+        if expected is not None:
+            np.savez_compressed(Path(folder) / NPZ_NAME, expected_residual=np.float16(expected))
 
     @classmethod
     def load(cls, folder: Path) -> Calibration:
@@ -93,7 +89,7 @@ class Calibration:
                 raise ValueError(f'{path}: {name} is {value!r}, wanted a number above 0')
         npz = Path(folder) / NPZ_NAME
         if npz.is_file():
-            with np.load(npz, allow_pickle=False) as stored:
-                arrays = {k: stored[k].astype(np.float32) for k in _ARRAYS if k in stored}
-            calibration = replace(calibration, **arrays)
+            with np.load(npz, allow_pickle=False) as arrays:
+                expected = arrays['expected_residual'].astype(np.float32)
+            object.__setattr__(calibration, 'expected_residual', expected)
         return calibration

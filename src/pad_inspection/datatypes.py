@@ -313,8 +313,8 @@ class Inspection:
         object_mask: float32 (H, W), segmentation of the query, or None.
         rendered_alpha: float32 (H, W), or None.
         regions: by falling max_score.
-        surface: float32 (P,), what the view says of each place of the surface (surface.py) in the
-            scale of the object's score; NaN = place not seen; None when views are not joined.
+        surface: float32 (P,), what the view says against each place of the surface (surface.py),
+            over its threshold; NaN = place not seen; None when views are not joined.
         timings_ms: milliseconds of each step, in order.
         camera_name, object_id, stamp_ns: as in the Frame.
     """

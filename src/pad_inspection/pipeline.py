@@ -167,7 +167,6 @@ class Inspector:
     def info(self) -> ModelInfo:
         """What is loaded."""
         manifest = {} if self._bundle is None else self._bundle.manifest
-        calibration = self.calibration
         return ModelInfo(
             model_id=str(manifest.get('model_id', '')),
             model_version=str(manifest.get('model_version', '')),
@@ -176,12 +175,12 @@ class Inspector:
             num_reference_images=len(self._reference),
             num_points3d=self._reference.num_points3d,
             num_gaussians=len(self.gaussians),
-            anomaly_threshold=calibration.image_threshold,
-            object_threshold=calibration.object_threshold,
-            score_min=calibration.score_min,
-            score_max=calibration.score_max,
+            anomaly_threshold=self.calibration.image_threshold,
+            object_threshold=self.calibration.object_threshold,
+            score_min=self.calibration.score_min,
+            score_max=self.calibration.score_max,
             render_backend=self.scene.device_name,
-            normal_scores=calibration.normal_scores,
+            normal_scores=self.calibration.normal_scores,
         )
 
     def object_points(self, count: int = 600) -> np.ndarray:
@@ -456,9 +455,9 @@ class Inspector:
         regions, surface = (), None
         if math.isfinite(self.calibration.pixel_threshold):
             regions = self._regions(seen)
-        scale = self.calibration.surface_scale * self.config.decision.margin
-        if scale > 0 and self._places is not None:
-            surface = self.surface(seen, seen.anomaly_map) / np.float32(scale)
+        limit = self.calibration.surface_threshold * self.config.decision.margin
+        if limit > 0 and self._places is not None:
+            surface = self.evidence(seen) / np.float32(limit)
         timings = {**seen.timings_ms, 'decide': (time.perf_counter() - begin) * 1e3}
         return Inspection(
             verdict,
@@ -482,10 +481,10 @@ class Inspector:
 
         return image_score(seen.anomaly_map, self.config.comparison)
 
-    def surface(self, seen: Observation, anomaly_map: np.ndarray) -> np.ndarray:
-        """What a map (H, W) of an observation says of each place, see surface.SurfacePlaces."""
+    def evidence(self, seen: Observation) -> np.ndarray:
+        """What the map of an observation says against each place: surface.SurfacePlaces."""
         where = self.scene, seen.camera, seen.pose.cam_from_object
-        return self._places.evidence(*where, anomaly_map)
+        return self._places.evidence(*where, seen.anomaly_map)
 
     def _regions(self, seen: Observation):
         """Regions above the pixel threshold with their surface points."""

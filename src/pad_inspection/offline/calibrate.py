@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -205,7 +205,7 @@ def _learn(
     """Statistics, then scores with them, then thresholds."""
     from pad_inspection.comparison import Comparator, image_score, level_statistics
     from pad_inspection.offline.metrics import normal_threshold
-    from pad_inspection.offline.object_limits import object_limits
+    from pad_inspection.offline.object_limits import object_threshold
 
     comparison, decision = config.inspection.comparison, config.inspection.decision
     statistics = level_statistics([s.seen.levels for s in usable])
@@ -219,17 +219,19 @@ def _learn(
     chosen = normal_threshold(scores, decision.max_false_reject_rate)
     pixels = np.concatenate([m[np.isfinite(m)] for m in maps])
     limits = _pose_limits(usable)
-    surfaces = None
+    surface_threshold = 0.0
     if comparison.surface_spacing > 0:
-        surfaces = np.stack([inspector.surface(s.seen, m) for s, m in zip(usable, maps)])
-    object_threshold, surface_scale = object_limits(
-        scores / chosen.threshold, decision, config.calibration.views_per_object, surfaces
-    )
+        # not a quantile: light and gloss of a real piece are the same in all of its views, so that
+        # their mean at a place is no better known than what one view says
+        seen = [replace(s.seen, anomaly_map=m) for s, m in zip(usable, maps)]
+        surface_threshold = max(float(np.nan_to_num(inspector.evidence(s)).max()) for s in seen)
     return Calibration(
         image_threshold=float(chosen.threshold),
         pixel_threshold=pixel_threshold(maps),
-        object_threshold=object_threshold,
-        surface_scale=surface_scale,
+        object_threshold=object_threshold(
+            scores / chosen.threshold, decision, config.calibration.views_per_object
+        ),
+        surface_threshold=surface_threshold,
         score_min=float(np.median(pixels)),
         score_max=float(pixels.max()),
         **limits,
@@ -240,7 +242,6 @@ def _learn(
         normal_scores=tuple(float(s) for s in np.sort(scores)),
         sources=_sources(samples, usable),
         expected_residual=expected_residual,
-        normal_surfaces=surfaces,
     )
 
 

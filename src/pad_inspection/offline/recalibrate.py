@@ -66,10 +66,10 @@ def line_calibration(
     """
     from pad_inspection.offline.calibrate import pixel_threshold
     from pad_inspection.offline.metrics import normal_threshold
-    from pad_inspection.offline.object_limits import object_limits
+    from pad_inspection.offline.object_limits import object_threshold
 
     known, decision = inspector.calibration, inspector.config.decision
-    scores, maps, surfaces, failures = [], [], [], []
+    scores, maps, highest, failures = [], [], [], []
     for name, frame in progress(frames):
         seen = inspector.observe(frame)
         if seen.anomaly_map is None:
@@ -77,8 +77,8 @@ def line_calibration(
             continue
         scores.append(inspector.image_score(seen))
         maps.append(seen.anomaly_map)
-        if known.normal_surfaces is not None:
-            surfaces.append(inspector.surface(seen, seen.anomaly_map))
+        if known.surface_threshold > 0:
+            highest.append(float(np.nan_to_num(inspector.evidence(seen)).max()))
     if failures:
         logger.warning('%d pictures not localised: %s', len(failures), '; '.join(failures))
     if len(scores) < _LEAST_PICTURES:
@@ -90,29 +90,25 @@ def line_calibration(
     sources = {'line': len(scores), 'line_not_usable': len(failures)}
     if not only_line:
         scores += known.normal_scores
-        if known.normal_surfaces is not None:
-            surfaces += list(known.normal_surfaces)
+        highest.append(known.surface_threshold)
         pixels = max(pixels, known.pixel_threshold)
         sources = {**known.sources, **sources}
     chosen = normal_threshold(scores, decision.max_false_reject_rate)
-    object_threshold, surface_scale = object_limits(
-        np.array(scores) / chosen.threshold,
-        decision,
-        build.calibration.views_per_object,
-        np.stack(surfaces) if surfaces else None,
-    )
     return dataclasses.replace(
         known,
         image_threshold=float(chosen.threshold),
         pixel_threshold=pixels,
-        object_threshold=object_threshold,
-        surface_scale=surface_scale,
+        object_threshold=object_threshold(
+            np.array(scores) / chosen.threshold,
+            decision,
+            build.calibration.views_per_object,
+        ),
+        surface_threshold=max(highest, default=0.0),
         num_normals=len(scores),
         false_reject_bound=float(chosen.bound),
         wanted_false_reject_rate=decision.max_false_reject_rate,
         normal_scores=tuple(float(s) for s in np.sort(scores)),
         sources=sources,
-        normal_surfaces=np.stack(surfaces) if surfaces else None,
     )
 
 
