@@ -75,6 +75,8 @@ def test_good_and_defective_views_are_told_apart(inspector, test_images):
             continue
         inspection = inspector.inspect(Frame(test.load_image(), test.camera))
         assert inspection.verdict != Verdict.UNDETERMINED, inspection.message
+        # each view sees some of the places, and none all of them
+        assert 0.1 < np.isfinite(inspection.surface).mean() < 0.9
         scores[defective].append(inspection.score / inspection.threshold)
     assert np.median(scores[True]) > 1.0 > np.median(scores[False])
 

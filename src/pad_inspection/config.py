@@ -247,7 +247,7 @@ class ComparisonConfig(CheckedOptions):
         high=1.0,
     )
     grow_px: int = option(
-        5,
+        3,
         'a pixel takes the highest score within this diameter: of a defect between other parts '
         'slivers are seen; 1 = its own',
         unit='px',
