@@ -124,10 +124,7 @@ def test_expected_residuals_are_subtracted(comparator):
 
 
 def test_what_surroundings_have_as_well_is_subtracted(statistics):
-    comparator = Comparator(
-        ComparisonConfig(input_px=128, contrast_sigma=0.1, grow_px=1, support_sigma=0.0),
-        statistics,
-    )
+    comparator = Comparator(ComparisonConfig(input_px=128, contrast_sigma=0.1), statistics)
     levels = comparator.compare_levels(*_scene())
     mean, std = (np.array(statistics[k], np.float32)[:, None, None] for k in ('mean', 'std'))
     maps = mean + 0.8 * np.maximum(std, 0.02) + np.zeros_like(levels.maps)

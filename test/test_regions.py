@@ -91,21 +91,3 @@ def test_find_regions():
     expected = (3.5 / 100 * 0.5, -7.5 / 100 * 0.5, 0.1)
     np.testing.assert_allclose(found[1].peak_in_object, expected, atol=1e-6)
     assert regions.find_regions(scores, 100.0, 1) == ()
-
-
-def test_slivers_of_a_defect_support_one_another():
-    scores = np.zeros((60, 60), np.float32)
-    compared = np.zeros((60, 60), bool)
-    compared[5:55, 5:55] = True
-    scores[compared] = 1.0
-    scores[20:40, 20:40:4] = 3.0  # seen between bars
-    scores[10, 10] = 3.0
-    found = regions.with_support(scores, compared, 5, 0.1)
-    # a gap between slivers stands out more than a pixel alone, which stands out more than nothing
-    assert found[30, 30] > found[10, 10] > found[50, 50] == pytest.approx(2.0, abs=0.05)
-    assert min(found[30, 22], found[30, 20]) > 3.0 + 1.0
-    np.testing.assert_array_equal(regions.with_support(scores, compared, 1, 0.0), scores)
-    # nothing is said of what was not compared, and it does not lower what is beside it
-    assert regions.with_support(compared.astype(np.float32), compared, 1, 0.1)[5, 30] == (
-        pytest.approx(2.0, abs=1e-3)
-    )

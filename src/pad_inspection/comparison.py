@@ -18,12 +18,7 @@ import numpy as np
 
 from pad_inspection import distances, images
 from pad_inspection.config import ComparisonConfig
-from pad_inspection.regions import (
-    SILHOUETTE_ALPHA,
-    local_contrast,
-    region_weight,
-    with_support,
-)
+from pad_inspection.regions import SILHOUETTE_ALPHA, local_contrast, region_weight
 
 if TYPE_CHECKING:
     from pad_inspection.networks.pyramid_decoder import PyramidDecoder
@@ -296,7 +291,6 @@ class Comparator:
         scores = images.blur(scores * levels.weight, config.blur_sigma_px)
         if config.contrast_sigma > 0:
             scores = local_contrast(scores, levels.weight > 0, config.contrast_sigma)
-        scores = with_support(scores, levels.weight > 0, config.grow_px, config.support_sigma)
         return np.where(levels.weight > 0, scores, np.float32(np.nan)).astype(np.float32)
 
     def _mean(self, levels: LevelMaps) -> np.ndarray:

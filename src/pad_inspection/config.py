@@ -246,21 +246,6 @@ class ComparisonConfig(CheckedOptions):
         low=0.0,
         high=1.0,
     )
-    grow_px: int = option(
-        3,
-        'a pixel takes the highest score within this diameter: of a defect between other parts '
-        'slivers are seen; 1 = its own',
-        unit='px',
-        low=1,
-        high=99,
-    )
-    support_sigma: float = option(
-        0.035,
-        'the mean score around a place is added to its own: a defect is more than a pixel; sigma '
-        'as a share of the longer side of what is compared; 0 = nothing is',
-        low=0.0,
-        high=1.0,
-    )
     surface_spacing: float = option(
         0.05,
         "places of the surface where a piece's views are joined for its verdict, this share of "

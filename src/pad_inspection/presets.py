@@ -16,8 +16,6 @@ _PUBLISHED_COMPARISON: dict[str, Any] = {
     'num_photographs': 0,
     'uncertainty_weight': 0.0,
     'contrast_sigma': 0.0,
-    'grow_px': 1,
-    'support_sigma': 0.0,
     'surface_spacing': 0.0,
     'blur_sigma_px': 4.0,
     'image_score': 'max',

@@ -102,42 +102,13 @@ def local_contrast(scores: np.ndarray, compared: np.ndarray, share: float) -> np
         compared: bool (H, W).
         share: sigma of the surroundings over the longer side of the compared region.
     """
-    around = _mean_around(scores, compared, share)
-    return np.maximum(scores - np.minimum(around, _MOST_COMMON), _COMMON * scores)
-
-
-def with_support(
-    scores: np.ndarray, compared: np.ndarray, grow_px: int, share: float
-) -> np.ndarray:
-    """Scores (H, W), higher where their surroundings stand out as well.
-
-    A defect is more than a pixel. Where parts in front of it leave slivers of it, or only edges
-    stand out, what is around a pixel says as much as the pixel.
-
-    Args:
-        scores: 0 where nothing was compared.
-        compared: bool (H, W).
-        grow_px: diameter over which a pixel takes the highest score, 1 = its own.
-        share: sigma of the surroundings over the longer side of the compared region; 0 = their
-            mean is not added.
-    """
-    import cv2
-
-    grown = scores
-    if grow_px > 1:
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (grow_px, grow_px))
-        grown = np.where(compared, cv2.dilate(scores, disc), scores)
-    return grown + _mean_around(scores, compared, share) if share > 0 else grown
-
-
-def _mean_around(scores: np.ndarray, compared: np.ndarray, share: float) -> np.ndarray:
-    """Mean score (H, W) around each place, over what was compared; arguments as above."""
     box = images.mask_bbox(compared)
     if box is None:
         return scores
     sigma = share * max(box[2] - box[0], box[3] - box[1])
     around = images.blur(scores, sigma)
-    return around / np.maximum(images.blur(compared.astype(np.float32), sigma), 1e-3)
+    around = around / np.maximum(images.blur(compared.astype(np.float32), sigma), 1e-3)
+    return np.maximum(scores - np.minimum(around, _MOST_COMMON), _COMMON * scores)
 
 
 def find_regions(

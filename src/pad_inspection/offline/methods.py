@@ -68,10 +68,6 @@ _ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         'what surroundings differ by not subtracted',
         {'comparison': {'contrast_sigma': 0.0}},
     ),
-    'without_support': (
-        'what is around a pixel says nothing of it',
-        {'comparison': {'grow_px': 1, 'support_sigma': 0.0}},
-    ),
     'without_surface': (
         'views not joined on the surface',
         {'comparison': {'surface_spacing': 0.0}},
