@@ -19,7 +19,7 @@ LAYERS = [
     {'config'},
     {'images', 'bundle', 'nerf_files', 'colmap_files', 'dataset', 'drawing', 'distances'},
     {'networks', 'rendering'},
-    {'regions', 'calibration', 'bundle_config'},
+    {'regions', 'surface', 'calibration', 'bundle_config'},
     {'localization', 'background', 'comparison'},
     {
         'decision',
