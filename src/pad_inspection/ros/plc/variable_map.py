@@ -29,7 +29,7 @@ VARIABLES: dict[str, tuple[bool, tuple[str, ...], bool, str]] = {
         True,
         ('float32',),
         False,
-        'score over threshold of the worst views; NaN without any',
+        'score of the piece from its views, over their thresholds; NaN without any',
     ),
     'num_views': (True, ('uint16',), False, 'images that were expected'),
     'num_judged': (True, ('uint16',), False, 'images that gave a pass or a reject'),
