@@ -19,8 +19,8 @@ LAYERS = [
     {'config'},
     {'images', 'bundle', 'nerf_files', 'colmap_files', 'dataset', 'drawing', 'distances'},
     {'networks', 'rendering'},
-    {'regions', 'surface', 'calibration', 'bundle_config'},
-    {'localization', 'background', 'comparison'},
+    {'regions', 'surface', 'free_space', 'calibration', 'bundle_config'},
+    {'localization', 'background', 'comparison', 'joined_views'},
     {
         'decision',
         'observation',

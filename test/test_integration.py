@@ -146,6 +146,21 @@ def test_pad_inspect_writes_what_its_help_says(demo_bundle, demo_dir, test_image
         assert np.load(tmp_path / f'{path.stem}_map.npy').shape == (400, 400)
 
 
+def test_pad_inspect_judges_a_piece_from_all_its_pictures(
+    demo_bundle, demo_dir, test_images, tmp_path, capsys
+):
+    views = [t for t in test_images if t.defect == 'added']
+    views = [t.path for t in views if t.object_id == views[0].object_id]
+    argv = ['inspect', demo_bundle, *views, '--camera', demo_dir / 'test.json', '--out', tmp_path]
+    assert cli.main([*(str(word) for word in argv), '--piece']) == 0
+    piece = json.loads((tmp_path / 'piece.json').read_text())
+    assert piece['verdict'] == 'REJECT' and piece['reject'] and piece['num_views'] == len(views)
+    assert piece['score'] >= piece['threshold']
+    assert 'the piece: REJECT' in capsys.readouterr().out
+    rows = [json.loads(line) for line in (tmp_path / 'results.jsonl').read_text().splitlines()]
+    assert all(row['joined_score'] > 0 for row in rows)
+
+
 def test_pad_evaluate_reports_every_promised_number(demo_bundle, demo_dir, tmp_path):
     argv = ['evaluate', demo_bundle, demo_dir, '--out', tmp_path, '--limit', '4']
     assert cli.main([str(word) for word in argv]) == 0

@@ -6,11 +6,24 @@ import numpy as np
 import pytest
 
 from pad_inspection.bundle_config import bundle_config
+from pad_inspection.comparison import image_score
 from pad_inspection.config import InspectionConfig, from_dict
 from pad_inspection.dataset import read_test_images
-from pad_inspection.datatypes import Frame, PoseEstimate, PoseStatus, Rigid3
+from pad_inspection.datatypes import (
+    Frame,
+    Inspection,
+    PoseEstimate,
+    PoseStatus,
+    Reason,
+    Rigid3,
+    Verdict,
+)
 from pad_inspection.geometry import compose, pose_error_px, rotation_from_axis_angle
-from pad_inspection.object_inspection import inspect_from_others, inspect_object
+from pad_inspection.object_inspection import (
+    inspect_from_others,
+    inspect_object,
+    join_inspections,
+)
 from pad_inspection.pipeline import Inspector
 
 pytestmark = pytest.mark.slow
@@ -94,6 +107,27 @@ def test_a_view_that_contradicts_the_others_is_put_right(inspector, views):
     inspector.poses[2] = compose(views[2].cam_from_object, half_turn)
     found = inspect_object(inspector, frames_of(views), [v.cam_from_object for v in views])
     assert max(errors_px(found, views, inspector)) < 2.0
+
+
+def test_the_maps_of_one_piece_are_joined(inspector, demo_dir):
+    views = [t for t in read_test_images(demo_dir) if t.defect == 'added'][:3]
+    assert len({t.object_id for t in views}) == 1
+    found = [inspector.inspect(frame) for frame in frames_of(views)]
+    lost = Inspection(Verdict.UNDETERMINED, Reason.NOT_LOCALIZED)
+    joined = join_inspections(inspector, [found[0], lost, *found[1:]])
+    assert joined[1] is lost
+    for own, one, test in zip(found, [joined[0], *joined[2:]], views):
+        assert one.joined_map.shape == own.anomaly_map.shape
+        assert (np.isnan(one.joined_map) == np.isnan(own.anomaly_map)).all()
+        assert one.anomaly_map is own.anomaly_map
+        assert one.verdict == own.verdict and one.score == own.score
+        assert one.joined_score == image_score(one.joined_map, inspector.config.comparison)
+        assert one.timings_ms['join'] > 0
+        mask = test.load_mask()
+        if mask.sum() > 100:
+            assert np.nanmean(one.joined_map[mask]) > 3 * np.nanmedian(one.joined_map)
+    alone = join_inspections(inspector, [found[0], lost])
+    assert alone[0].joined_map is None and np.isnan(alone[0].joined_score)
 
 
 def test_the_numbers_of_frames_and_cameras_must_agree(inspector, views):

@@ -68,6 +68,18 @@ def test_a_defect_is_found_at_its_place_from_several_sides(model):
     assert 0.3 < surface_score(found, 1.0) < 1.0
 
 
+def test_places_give_their_values_back_to_the_gaussians(model):
+    gaussians, _ = model
+    places = SurfacePlaces(gaussians, 0.1)
+    height = places.positions[:, 2].copy()
+    height[places.positions[:, 0] < 0] = NAN
+    back = places.on_gaussians(height)
+    assert back.dtype == np.float32 and back.shape == (4000,)
+    front = gaussians.means[:, 0] > 0.01
+    assert np.abs(back[front] - gaussians.means[front, 2]).max() < 0.1 * 0.05
+    assert np.isnan(back[gaussians.means[:, 0] < -0.01]).all()
+
+
 def test_the_views_that_say_most_of_a_place_are_averaged():
     views = [np.array([1.0, NAN, 3.0]), np.array([2.0, NAN, NAN]), np.array([3.0, 3.0, NAN])]
     assert surface_score(views, 0.34) == 2.5  # two at least

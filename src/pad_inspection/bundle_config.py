@@ -1,8 +1,8 @@
 """The inspection configuration that a bundle was calibrated with, complete or not at all.
 
 A bundle without an option was built before the option existed. Where the option is declared with
-``as_before`` its default means what was done then, and takes its place; any other option could
-change scores, so the bundle is refused.
+``as_before`` its default means what was done then, or changes nothing that a threshold is for, and
+takes its place; any other option could change scores, so the bundle is refused.
 """
 
 from __future__ import annotations

@@ -26,9 +26,10 @@ def option(
         low: least value of a number.
         high: largest value of a number.
         choices: all values that it may have.
-        as_before: the default does what was done before the option existed, so that a model bundle
-            without it takes the default; else such a bundle is refused (see bundle_config). The
-            default of such an option must never change.
+        as_before: the default does what was done before the option existed, or changes nothing
+            that a bundle has thresholds for, so that a model bundle without it takes the default;
+            else such a bundle is refused (see bundle_config). The default of such an option must
+            never change.
     """
     return field(
         default=default,

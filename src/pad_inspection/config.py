@@ -253,6 +253,14 @@ class ComparisonConfig(CheckedOptions):
         low=0.0,
         high=1.0,
     )
+    joined_share: float = option(
+        0.75,
+        "share of what all views of a piece show at a place in each view's joined map; "
+        '0 = maps are not joined',
+        low=0.0,
+        high=1.0,
+        as_before=True,
+    )
     image_score: str = option(
         'region',
         'region: best connected region; top_fraction; max',

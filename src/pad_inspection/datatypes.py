@@ -315,6 +315,10 @@ class Inspection:
         regions: by falling max_score.
         surface: float32 (P,), what the view says against each place of the surface (surface.py),
             over its threshold; NaN = place not seen; None when views are not joined.
+        camera: of the query, without distortion; None when nothing was compared.
+        joined_map: float32 (H, W), anomaly_map with what the other views of the piece show at the
+            same places (joined_views.py); None when they were not joined.
+        joined_score: image-level score of joined_map, NaN without.
         timings_ms: milliseconds of each step, in order.
         camera_name, object_id, stamp_ns: as in the Frame.
     """
@@ -333,6 +337,9 @@ class Inspection:
     rendered_alpha: np.ndarray | None = None
     regions: tuple[AnomalyRegion, ...] = ()
     surface: np.ndarray | None = None
+    camera: Camera | None = None
+    joined_map: np.ndarray | None = None
+    joined_score: float = float('nan')
     timings_ms: dict[str, float] = field(default_factory=dict)
     camera_name: str = ''
     object_id: str = ''

@@ -38,7 +38,7 @@ def overlay_picture(
     """The query with anomaly colours, outline of the rendered object, regions and verdict.
 
     Args:
-        inspection: result of the pipeline.
+        inspection: result of the pipeline; its joined map is drawn where there is one.
         score_low: anomaly score of a pixel that stays as it is.
         score_high: score of the strongest colour; None = the highest in the map.
 
@@ -50,7 +50,7 @@ def overlay_picture(
     if inspection.query is None:
         return None
     picture = inspection.query.copy()
-    scores = inspection.anomaly_map
+    scores = inspection.anomaly_map if inspection.joined_map is None else inspection.joined_map
     if scores is not None and np.isfinite(scores).any():
         high = float(np.nanmax(scores)) if score_high is None else score_high
         strength = np.clip((scores - score_low) / max(high - score_low, 1e-9), 0, 1)

@@ -1,13 +1,15 @@
-"""All views of one object from cameras that know each other, so that one view carries another."""
+"""All views of one object: poses that cameras confirm to one another, and joined anomaly maps."""
 
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 
 import numpy as np
 
 from pad_inspection import images
+from pad_inspection.comparison import image_score
 from pad_inspection.datatypes import (
     Frame,
     Inspection,
@@ -17,6 +19,7 @@ from pad_inspection.datatypes import (
     Rigid3,
     Verdict,
 )
+from pad_inspection.joined_views import PosedMap
 from pad_inspection.localization.multi_view import RigPose, agreeing_poses
 from pad_inspection.pipeline import Inspector
 from pad_inspection.rendering.pose_refiner import verify_pose
@@ -63,6 +66,39 @@ def inspect_object(
         elif found[index].pose.status == PoseStatus.LOCALIZED:
             found[index] = _contradicted(found[index], len(agreed.views))
     return found
+
+
+def join_inspections(inspector: Inspector, inspections: Sequence[Inspection]) -> list[Inspection]:
+    """Give the inspections of one object their joined maps and scores.
+
+    Args:
+        inspector: the model that inspected them.
+        inspections: of the object's views, in any order. Those without a map stay as they are, and
+            so do all when there is one map only, or when the options join none.
+
+    Returns:
+        An inspection for each, in order. Verdicts stay those of each view alone.
+    """
+    compared = [i for i, one in enumerate(inspections) if one.anomaly_map is not None]
+    joined = list(inspections)
+    if inspector.joiner is None or len(compared) < 2:
+        return joined
+    begin = time.perf_counter()
+    maps = inspector.joiner.join([_posed_map(inspections[i]) for i in compared])
+    each_ms = (time.perf_counter() - begin) * 1e3 / len(compared)
+    for index, joined_map in zip(compared, maps):
+        joined[index] = dataclasses.replace(
+            inspections[index],
+            joined_map=joined_map,
+            joined_score=image_score(joined_map, inspector.config.comparison),
+            timings_ms={**inspections[index].timings_ms, 'join': each_ms},
+        )
+    return joined
+
+
+def _posed_map(inspection: Inspection) -> PosedMap:
+    """The map of an inspection with its place."""
+    return PosedMap(inspection.camera, inspection.pose.cam_from_object, inspection.anomaly_map)
 
 
 def inspect_from_others(
@@ -159,6 +195,7 @@ def _contradicted(inspection: Inspection, num_views: int) -> Inspection:
         pose=PoseEstimate(PoseStatus.POSE_REJECTED, message=message),
         score=float('nan'),
         anomaly_map=None,
+        surface=None,
         reference=None,
         rendered_alpha=None,
         regions=(),

@@ -82,6 +82,7 @@ class Inspector:
         from pad_inspection.background.inpainting import create_inpainter
         from pad_inspection.background.segmentation import create_segmenter
         from pad_inspection.comparison import Comparator
+        from pad_inspection.joined_views import create_joiner
         from pad_inspection.localization.localizer import Localizer
         from pad_inspection.networks.product_networks import ProductNetworks
         from pad_inspection.rendering.photographs import create_warper
@@ -97,8 +98,8 @@ class Inspector:
         self._bundle = bundle
         self._reference = reference
         self.gaussians = gaussians
-        expected = config.comparison.uncertainty_weight > 0
-        uncertainty = calibration.expected_residual if expected else None
+        comparison = config.comparison
+        uncertainty = calibration.expected_residual if comparison.uncertainty_weight > 0 else None
         self.scene = SplatScene(
             gaussians,
             device=config.rendering.device,
@@ -117,14 +118,12 @@ class Inspector:
             self._localizer = share._localizer
         else:
             self._localizer = Localizer(reference, config.localization)
-        self._warper = create_warper(
-            photographs, bundle, self.scene, config.comparison.num_photographs
-        )
-        self._places = create_places(gaussians, config.comparison.surface_spacing)
+        self._warper = create_warper(photographs, bundle, self.scene, comparison.num_photographs)
+        self._places = create_places(gaussians, comparison.surface_spacing)
+        self.joiner = create_joiner(self.scene, self._places, comparison)
         self._inpainter = create_inpainter(config.background)
-        self._comparator = Comparator(
-            config.comparison, calibration.level_statistics, networks.comparison
-        )
+        statistics = calibration.level_statistics
+        self._comparator = Comparator(comparison, statistics, networks.comparison)
 
     @classmethod
     def from_bundle(cls, path: Path, config: InspectionConfig | None = None) -> Inspector:
@@ -471,6 +470,7 @@ class Inspector:
             rendered_alpha=seen.rendered.alpha,
             regions=regions,
             surface=surface,
+            camera=seen.camera,
             timings_ms=timings,
             **common,
         )

@@ -17,6 +17,7 @@ _PUBLISHED_COMPARISON: dict[str, Any] = {
     'uncertainty_weight': 0.0,
     'contrast_sigma': 0.0,
     'surface_spacing': 0.0,
+    'joined_share': 0.0,
     'blur_sigma_px': 4.0,
     'image_score': 'max',
     'min_region_px': 1,

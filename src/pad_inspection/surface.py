@@ -87,6 +87,20 @@ class SurfacePlaces:
         means[seen] = weighted[seen] / weights[seen]
         return means
 
+    def on_gaussians(self, values: np.ndarray) -> np.ndarray:
+        """Values of places given back to the Gaussians around them.
+
+        Args:
+            values: float (P,), NaN = not known.
+
+        Returns:
+            float32 (N,), the mean of the known places around each, NaN without one.
+        """
+        known = np.isfinite(values)
+        total = self._pool.T @ np.where(known, values, 0.0)
+        count = self._pool.T @ known.astype(np.float32)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
 
 def create_places(gaussians: Gaussians, spacing: float) -> SurfacePlaces | None:
     """Places of a model; None for a spacing of 0."""

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,19 @@ def test_objects_are_judged_by_the_rules_of_the_model():
     assert (calibrated['false_rejects'], calibrated['missed_defects']) == (0, 0)
     strict = summarize(records, 'part', 'ours', DecisionConfig(min_views=2), 1.5)['verdicts']
     assert strict['false_rejects'] == 1
+
+
+def test_a_joined_score_ranks_a_picture_and_leaves_its_verdict():
+    records = [view('a', 'good', 1.2), view('b', 'added', 0.8)]
+    assert summarize(records, 'part', 'ours')['image_auroc'] == 0.0
+    for index, joined in enumerate((0.3, 0.7)):
+        seen = replace(records[index].inspection, joined_score=joined)
+        records[index] = replace(records[index], inspection=seen)
+    report = summarize(records, 'part', 'ours')
+    assert report['image_auroc'] == 1.0
+    assert report['verdicts']['false_rejects'] == 1
+    lost = view('b', 'added', None)
+    assert lost.score == math.inf
 
 
 def test_pose_numbers_and_silent_failures():

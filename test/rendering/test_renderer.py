@@ -62,6 +62,25 @@ def test_uncertainty_is_the_weighted_mean_of_the_scalars(model):
     assert (rendered.uncertainty[alpha == 0] == 0).all()
 
 
+def test_paint_is_the_weighted_mean_of_known_values(model):
+    gaussians, camera, pose, _, alpha, weights = model
+    scene = SplatScene(gaussians, device='cpu', threads=1)
+    values = np.random.default_rng(1).uniform(1, 2, len(gaussians))
+    values[::4] = np.nan
+    picture, known = scene.paint(camera, pose, values)
+    assert picture.dtype == known.dtype == np.float32
+    counted = np.where(np.isfinite(values), weights.reshape(*alpha.shape, -1), 0)
+    seen, total = alpha > 0.01, counted.sum(axis=-1)
+    share = total / np.maximum(alpha, 1e-9)
+    assert np.allclose(known[seen], share[seen], atol=1e-3)
+    sure = seen & (share > 0.1)
+    wanted = (counted * np.nan_to_num(values)).sum(axis=-1) / np.maximum(total, 1e-9)
+    assert np.allclose(picture[sure], wanted[sure], atol=1e-3)
+    assert np.isnan(scene.paint(camera, pose, values * np.nan)[0]).all()
+    with pytest.raises(ValueError, match='values have shape'):
+        scene.paint(camera, pose, values[1:])
+
+
 def test_backproject_sums_blending_weights(model):
     gaussians, camera, pose, _, alpha, weights = model
     image = np.random.default_rng(2).uniform(size=alpha.shape).astype(np.float32)

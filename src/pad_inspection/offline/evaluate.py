@@ -24,7 +24,7 @@ import csv
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,9 @@ class ViewRecord:
         object_id: the piece.
         defect: 'good' or the kind of defect.
         anomalous: whether the defect is visible in this picture.
-        inspection: the result, without pictures that are not needed any more.
+        inspection: the result, joined with the other views of the piece where the options say so.
         gt_mask: bool (H, W).
-        anomaly_map: float32 (H, W), 0 where nothing was compared.
+        anomaly_map: float32 (H, W), joined likewise, 0 where nothing was compared.
         pose_error_px: mean reprojection error against the true pose, NaN when unknown.
         seconds: for the whole inspection.
     """
@@ -70,8 +70,11 @@ class ViewRecord:
 
     @property
     def score(self) -> float:
-        """Image score; infinite for a view that the line would reject unseen."""
-        return self.inspection.score if self.localized else float('inf')
+        """Image score, joined likewise; infinite for a view that the line would reject unseen."""
+        if not self.localized:
+            return float('inf')
+        joined = self.inspection.joined_score
+        return joined if math.isfinite(joined) else self.inspection.score
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,9 +114,6 @@ def evaluate_views(
         pose, error = inspection.pose.cam_from_object, float('nan')
         if pose is not None and test.cam_from_object is not None:
             error = pose_error_px(test.camera, pose, test.cam_from_object, points)
-        scores = np.zeros(gt_mask.shape, np.float32)
-        if inspection.anomaly_map is not None:
-            scores = np.nan_to_num(inspection.anomaly_map, nan=0.0).astype(np.float32)
         records.append(
             ViewRecord(
                 test.name,
@@ -122,12 +122,39 @@ def evaluate_views(
                 bool(gt_mask.any()) if test.defect != 'good' else False,
                 inspection,
                 gt_mask,
-                scores,
+                _map_of(inspection, gt_mask.shape),
                 error,
                 seconds,
             )
         )
-    return records
+    return _joined(inspector, records)
+
+
+def _map_of(inspection: Inspection, shape: tuple[int, int]) -> np.ndarray:
+    """The map that counts, joined where there is such a one; zeros where nothing was compared."""
+    scores = inspection.anomaly_map if inspection.joined_map is None else inspection.joined_map
+    if scores is None:
+        return np.zeros(shape, np.float32)
+    return np.nan_to_num(scores, nan=0.0).astype(np.float32)
+
+
+def _joined(inspector, records: list[ViewRecord]) -> list[ViewRecord]:
+    """Records with the maps of each object's views joined, as the options say."""
+    from pad_inspection.object_inspection import join_inspections
+
+    result = list(records)
+    for object_id in dict.fromkeys(r.object_id for r in records):
+        views = [i for i, r in enumerate(records) if r.object_id == object_id]
+        joined = join_inspections(inspector, [records[i].inspection for i in views])
+        for index, inspection in zip(views, joined):
+            record = records[index]
+            result[index] = replace(
+                record,
+                inspection=inspection,
+                anomaly_map=_map_of(inspection, record.gt_mask.shape),
+                seconds=record.seconds + inspection.timings_ms.get('join', 0.0) / 1e3,
+            )
+    return result
 
 
 def _object_scores(
@@ -292,14 +319,14 @@ def write_scores(records: list[ViewRecord], path: Path) -> None:
         writer = csv.writer(stream)
         writer.writerow(
             ['image', 'object_id', 'defect', 'anomalous', 'verdict', 'reason', 'score',
-             'threshold', 'pose_error_px', 'seconds']
+             'threshold', 'joined_score', 'pose_error_px', 'seconds']
         )  # fmt: skip
         for r in records:
             seen = r.inspection
             writer.writerow(
                 [r.name, r.object_id, r.defect, int(r.anomalous), seen.verdict.name,
                  seen.reason.name, f'{seen.score:.6g}', f'{seen.threshold:.6g}',
-                 f'{r.pose_error_px:.4g}', f'{r.seconds:.4g}']
+                 f'{seen.joined_score:.6g}', f'{r.pose_error_px:.4g}', f'{r.seconds:.4g}']
             )  # fmt: skip
 
 

@@ -5,10 +5,15 @@ threshold, pose, regions, timings in ms), and for each picture <stem>_overlay.pn
 <stem>_map.npy (anomaly map, float32, NaN = not compared) and <stem>_reference.png (what a good
 piece would look like there).
 
+With --piece the pictures are views of one piece: what they show at the same place is joined in
+overlays and maps, and piece.json tells the verdict on the piece, as the line would give it.
+
 Examples:
   pad inspect out/coupe photo.png --camera camera.json --out out/result
   pad inspect out/coupe demo/data/coupe/test/added/*.png --camera demo/data/coupe/test.json \
       --out out/result
+  pad inspect out/coupe demo/data/coupe/test/added/02_*.png --camera demo/data/coupe/test.json \
+      --out out/result --piece
 
 CAMERA.json holds {"width", "height", "K": 3x3, "distortion": [k1 k2 p1 p2 k3]}; a data set's
 test.json serves as well. The centre of the first pixel is (0.5, 0.5).
@@ -21,10 +26,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pad_inspection.datatypes import Inspection
+from pad_inspection.datatypes import Camera, Inspection
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('images', type=Path, nargs='+', metavar='IMAGE', help='pictures')
     parser.add_argument('--camera', type=Path, required=True, help='CAMERA.json, see above')
     parser.add_argument('--out', type=Path, required=True, help='folder for the results')
+    parser.add_argument('--piece', action='store_true', help='the pictures show one piece')
     parser.add_argument('--config', type=Path, help='YAML with inspection options to change')
     parser.add_argument(
         '--device', choices=('auto', 'cpu', 'cuda'), help='where to render (default: auto)'
@@ -56,6 +63,7 @@ def inspection_to_dict(inspection: Inspection) -> dict[str, Any]:
         'message': inspection.message,
         'score': _finite(inspection.score),
         'threshold': _finite(inspection.threshold),
+        'joined_score': _finite(inspection.joined_score),
         'inspected_fraction': round(inspection.inspected_fraction, 4),
         'pose': {
             'status': str(pose.status),
@@ -88,7 +96,7 @@ def write_pictures(inspection: Inspection, stem: Path) -> None:
 
     images.write(stem.with_name(f'{stem.name}_overlay.png'), overlay_picture(inspection))
     shape = inspection.query.shape[:2] if inspection.query is not None else (1, 1)
-    scores = inspection.anomaly_map
+    scores = inspection.anomaly_map if inspection.joined_map is None else inspection.joined_map
     scores = np.full(shape, np.nan, np.float32) if scores is None else scores
     np.save(stem.with_name(f'{stem.name}_map.npy'), scores)
     if inspection.reference is not None:
@@ -129,13 +137,52 @@ def _stems(paths: list[Path]) -> list[str]:
     return names
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run `pad inspect`."""
+def _inspected(inspector, paths: Sequence[Path], camera: Camera) -> Iterator[Inspection]:
+    """Inspect pictures, one after the other.
+
+    Raises:
+        ValueError: a picture is not of the camera's size.
+    """
     from tqdm import tqdm
 
     from pad_inspection import images
-    from pad_inspection.dataset import read_camera
     from pad_inspection.datatypes import Frame
+
+    for path in tqdm(paths, unit='image', desc='inspect'):
+        picture = images.read_rgb(path)
+        if picture.shape[:2] != (camera.height, camera.width):
+            raise ValueError(
+                f'{path} has {picture.shape[1]}x{picture.shape[0]} px, '
+                f'the camera file describes {camera.width}x{camera.height} px'
+            )
+        yield inspector.inspect(Frame(picture, camera))
+
+
+def _judge_piece(inspector, inspections: Sequence[Inspection], path: Path) -> str:
+    """Write piece.json: the verdict on the piece that all pictures show; and a line for people."""
+    from pad_inspection.decision import decide_object, view_result
+
+    threshold = inspector.calibration.object_threshold
+    views = [view_result(inspection) for inspection in inspections]
+    piece = decide_object(views, inspector.config.decision, threshold)
+    content = {
+        'verdict': piece.verdict.name,
+        'reason': piece.reason.name,
+        'message': piece.message,
+        'score': _finite(piece.score),
+        'threshold': _finite(threshold),
+        'reject': piece.reject,
+        'num_judged': piece.num_judged,
+        'num_views': piece.num_views,
+    }
+    path.write_text(json.dumps(content, indent=1) + '\n')
+    return f'the piece: {piece.verdict.name} ({piece.message})'
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run `pad inspect`."""
+    from pad_inspection.dataset import read_camera
+    from pad_inspection.object_inspection import join_inspections
 
     names = _stems(arguments.images)
     camera = read_camera(arguments.camera)
@@ -144,17 +191,14 @@ def run(arguments: argparse.Namespace) -> int:
             raise FileNotFoundError(f'image {path} does not exist')
     inspector = load_inspector(arguments.bundle, arguments.config, arguments.device)
     arguments.out.mkdir(parents=True, exist_ok=True)
+    inspections = _inspected(inspector, arguments.images, camera)
+    verdict = ''
+    if arguments.piece:
+        inspections = join_inspections(inspector, list(inspections))
+        verdict = _judge_piece(inspector, inspections, arguments.out / 'piece.json')
     rows = []
     with open(arguments.out / 'results.jsonl', 'w') as stream:
-        progress = tqdm(list(zip(arguments.images, names)), unit='image', desc='inspect')
-        for path, name in progress:
-            picture = images.read_rgb(path)
-            if picture.shape[:2] != (camera.height, camera.width):
-                raise ValueError(
-                    f'{path} has {picture.shape[1]}x{picture.shape[0]} px, '
-                    f'{arguments.camera} describes {camera.width}x{camera.height} px'
-                )
-            inspection = inspector.inspect(Frame(picture, camera))
+        for path, name, inspection in zip(arguments.images, names, inspections):
             row = {'image': str(path), **inspection_to_dict(inspection)}
             stream.write(json.dumps(row) + '\n')
             write_pictures(inspection, arguments.out / name)
@@ -162,5 +206,7 @@ def run(arguments: argparse.Namespace) -> int:
     for row in rows:
         score = '-' if row['score'] is None else f'{row["score"]:.3f}'
         print(f'{row["verdict"]:<13} {row["reason"]:<17} {score:>8}  {row["image"]}')
+    if verdict:
+        print(verdict)
     print(f'results in {arguments.out}')
     return 0

@@ -72,6 +72,10 @@ _ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         'views not joined on the surface',
         {'comparison': {'surface_spacing': 0.0}},
     ),
+    'without_joined_maps': (
+        'each picture alone, maps not joined',
+        {'comparison': {'joined_share': 0.0}},
+    ),
     'without_photographs': (
         'render alone, no photographs',
         {'comparison': {'num_photographs': 0}},

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from pad_inspection.offline.evaluate import ViewRecord
 
 GALLERY_SIZE = 8
+_JOINED = (
+    'Pictures are ranked by their maps joined with those of the other views of the piece; '
+    'verdicts are those of the line, from the scores of each view alone.'
+)
 _TILE_PX = 220
 _TRUTH_COLOR = (255, 220, 0)
 _STYLE = """
@@ -121,7 +125,7 @@ def write_report(
         f'<p>{report["images"]} pictures ({report["anomalous_images"]} with a visible defect) of '
         f'{report["objects"]} objects ({report["defective_objects"]} defective), compared at '
         f'{report["resolution"][1]} x {report["resolution"][0]} px. A view that could not be '
-        'localised counts as rejected.</p>',
+        f'localised counts as rejected. {_JOINED if _joined(records) else ""}</p>',
         '<div class="row">',
         _metrics_table(report),
         _verdict_table(report),
@@ -140,6 +144,11 @@ def write_report(
     parts.append(_records_table(records))
     body = '\n'.join(parts)
     path.write_text(page(title, body))
+
+
+def _joined(records: Sequence[ViewRecord]) -> bool:
+    """Whether maps of a piece's views were joined."""
+    return any(math.isfinite(r.inspection.joined_score) for r in records)
 
 
 def page(title: str, body: str) -> str:
@@ -209,6 +218,8 @@ def _figures(records: Sequence[ViewRecord], curve: metrics.PixelCurve) -> list[s
         )
         parts.insert(0, figure)
     thresholds = {r.inspection.threshold for r in records if r.inspection.threshold > 0}
+    if _joined(records):
+        thresholds = set()  # they are those of a view alone
     parts.append(
         figures.histogram_figure(
             'Image scores',
@@ -257,6 +268,8 @@ def _panel(record: ViewRecord, score_high: float) -> str:
         f'{record.name}: {seen.verdict.name}, score {number(seen.score)}, threshold '
         f'{number(seen.threshold)}, {record.defect}'
     )
+    if math.isfinite(seen.joined_score):
+        text += f', {number(seen.joined_score)} with the other views of the piece'
     if math.isfinite(record.pose_error_px):
         text += f', pose off by {record.pose_error_px:.2f} px'
     if seen.message:
@@ -266,7 +279,7 @@ def _panel(record: ViewRecord, score_high: float) -> str:
         panel = view_panel(
             seen.query,
             seen.reference,
-            seen.anomaly_map,
+            seen.anomaly_map if seen.joined_map is None else seen.joined_map,
             overlay_picture(seen, score_high=score_high),
             record.gt_mask & record.anomalous,
             score_high=score_high,
@@ -284,12 +297,16 @@ def _records_table(records: Sequence[ViewRecord]) -> str:
             r.defect if r.anomalous or r.defect == 'good' else f'{r.defect} (not visible)',
             r.inspection.verdict.name,
             number(r.inspection.score),
+            number(r.inspection.joined_score),
             number(r.pose_error_px),
             f'{r.seconds:.2f}',
         )
         for r in records
     ]
-    return table(('picture', 'object', 'truth', 'verdict', 'score', 'pose px', 'seconds'), rows)
+    header = (
+        'picture', 'object', 'truth', 'verdict', 'score', 'joined', 'pose px', 'seconds',
+    )  # fmt: skip
+    return table(header, rows)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

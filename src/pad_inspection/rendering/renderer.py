@@ -163,6 +163,41 @@ class SplatScene:
             return image, alpha
         return image[..., :3], alpha, _mean_depth(image[..., 3], alpha)
 
+    def paint(
+        self, camera: Camera, cam_from_object: Rigid3, values: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a scalar of each Gaussian.
+
+        Args:
+            camera: without distortion.
+            cam_from_object: its pose.
+            values: float (N,), NaN = not known.
+
+        Returns:
+            float32 (H, W), the mean by blending weights of the known values, NaN where none is
+            drawn; and float32 (H, W), the share of known ones in what is drawn, 0 to 1.
+
+        Raises:
+            ValueError: another number of values, or the camera has distortion.
+        """
+        import torch
+
+        if np.shape(values) != (len(self),):
+            raise ValueError(f'values have shape {np.shape(values)}, wanted ({len(self)},)')
+        _check_camera(camera)
+        known = np.isfinite(values)
+        drawn = []
+        with torch.no_grad():
+            for scalars in (np.where(known, values, 0), known):
+                scalars = torch.as_tensor(scalars.astype(np.float32), device=self._backend.device)
+                _, alpha, total = self._backend.draw(
+                    self._tensors, self._viewmat(cam_from_object), camera, 0, scalars=scalars
+                )
+                drawn.append(total.cpu().numpy())
+        alpha, (total, weight) = alpha.cpu().numpy(), drawn
+        mean = np.where(weight > _LEAST_ALPHA, total / np.maximum(weight, _LEAST_ALPHA), np.nan)
+        return mean.astype(np.float32), weight / np.maximum(alpha, _LEAST_ALPHA)
+
     def rasterize(
         self, viewmat: torch.Tensor, camera: Camera, *, sh_degree: int | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
