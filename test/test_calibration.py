@@ -14,6 +14,7 @@ CALIBRATION = Calibration(
     sources={'synthetic': 3},
     expected_residual=np.array([0.25, 0.5], np.float32),
     surface_threshold=0.5,
+    joined_pixel_threshold=0.7,
 )
 
 
@@ -25,6 +26,7 @@ def test_round_trip(tmp_path):
     assert loaded.sources == {'synthetic': 3}
     np.testing.assert_array_equal(loaded.expected_residual, [0.25, 0.5])
     assert loaded.surface_threshold == 0.5
+    assert loaded.joined_pixel_threshold == 0.7
 
 
 def test_a_calibration_of_before_it_was_learnt_has_the_old_limit_on_sharpness(tmp_path):

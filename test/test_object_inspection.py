@@ -126,6 +126,11 @@ def test_the_maps_of_one_piece_are_joined(inspector, demo_dir):
         mask = test.load_mask()
         if mask.sum() > 100:
             assert np.nanmean(one.joined_map[mask]) > 3 * np.nanmedian(one.joined_map)
+        assert one.regions == own.regions  # the model has no threshold for joined maps
+    inspector.calibration = dataclasses.replace(inspector.calibration, joined_pixel_threshold=0.5)
+    again = join_inspections(inspector, found)
+    assert all(one.regions and one.regions[0].max_score >= 0.5 for one in again)
+    assert all(region.area_px >= 30 for one in again for region in one.regions)
     alone = join_inspections(inspector, [found[0], lost])
     assert alone[0].joined_map is None and np.isnan(alone[0].joined_score)
 

@@ -27,6 +27,8 @@ class Calibration:
         object_threshold: limit on an object's score, see decision.object_score.
         surface_threshold: highest evidence at a place of the surface that a normal view gives; 0
             where views are not joined there.
+        joined_pixel_threshold: as pixel_threshold, of maps that the views of a piece are joined in
+            (joined_views.py); 0 where it is not known.
         score_min, score_max: range of normal map scores; for colours only.
         min_inliers, min_silhouette_iou, min_agreement: poses below any of them are rejected.
         sure_agreement: least agreement of the normal views; a pose that reaches it stands even
@@ -46,6 +48,7 @@ class Calibration:
     pixel_threshold: float
     object_threshold: float = 1.0
     surface_threshold: float = 0.0
+    joined_pixel_threshold: float = 0.0
     score_min: float = 0.0
     score_max: float = 1.0
     min_inliers: int = 0

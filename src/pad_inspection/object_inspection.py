@@ -11,6 +11,7 @@ import numpy as np
 from pad_inspection import images
 from pad_inspection.comparison import image_score
 from pad_inspection.datatypes import (
+    AnomalyRegion,
     Frame,
     Inspection,
     PoseEstimate,
@@ -22,6 +23,7 @@ from pad_inspection.datatypes import (
 from pad_inspection.joined_views import PosedMap
 from pad_inspection.localization.multi_view import RigPose, agreeing_poses
 from pad_inspection.pipeline import Inspector
+from pad_inspection.regions import find_regions
 from pad_inspection.rendering.pose_refiner import verify_pose
 
 
@@ -77,7 +79,8 @@ def join_inspections(inspector: Inspector, inspections: Sequence[Inspection]) ->
             so do all when there is one map only, or when the options join none.
 
     Returns:
-        An inspection for each, in order. Verdicts stay those of each view alone.
+        An inspection for each, in order, with the regions of the joined map. Verdicts stay those
+        of each view alone.
     """
     compared = [i for i, one in enumerate(inspections) if one.anomaly_map is not None]
     joined = list(inspections)
@@ -87,13 +90,33 @@ def join_inspections(inspector: Inspector, inspections: Sequence[Inspection]) ->
     maps = inspector.joiner.join([_posed_map(inspections[i]) for i in compared])
     each_ms = (time.perf_counter() - begin) * 1e3 / len(compared)
     for index, joined_map in zip(compared, maps):
+        own = inspections[index]
         joined[index] = dataclasses.replace(
-            inspections[index],
+            own,
             joined_map=joined_map,
             joined_score=image_score(joined_map, inspector.config.comparison),
-            timings_ms={**inspections[index].timings_ms, 'join': each_ms},
+            regions=_joined_regions(inspector, own, joined_map),
+            timings_ms={**own.timings_ms, 'join': each_ms},
         )
     return joined
+
+
+def _joined_regions(
+    inspector: Inspector, own: Inspection, joined_map: np.ndarray
+) -> tuple[AnomalyRegion, ...]:
+    """Regions of a joined map; the view's own where the model has no threshold for joined maps."""
+    threshold = inspector.calibration.joined_pixel_threshold
+    if not threshold > 0:
+        return own.regions
+    _, _, depth = inspector.scene.draw(own.camera, own.pose.cam_from_object, depth=True)
+    return find_regions(
+        joined_map,
+        threshold,
+        inspector.config.comparison.min_region_px,
+        depth=depth,
+        camera=own.camera,
+        cam_from_object=own.pose.cam_from_object,
+    )
 
 
 def _posed_map(inspection: Inspection) -> PosedMap:

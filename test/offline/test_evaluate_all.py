@@ -16,7 +16,7 @@ def test_methods_by_name_and_by_group():
     assert names == ['paper', 'ours']
     assert [m.name for m in chosen_methods('presets')] == list(PRESETS)
     everything = [m.name for m in chosen_methods('all')]
-    assert set(everything) == {*PRESETS, *ABLATIONS, *TRUTHS}
+    assert set(everything) == {*PRESETS, *ABLATIONS, *TRUTHS, 'paper_joined_maps'}
     with pytest.raises(ValueError, match="unknown method 'our'"):
         chosen_methods('our')
     with pytest.raises(ValueError, match='names none'):

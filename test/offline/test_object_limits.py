@@ -3,7 +3,7 @@ import pytest
 
 from pad_inspection.config import DecisionConfig
 from pad_inspection.decision import object_score
-from pad_inspection.offline.object_limits import object_threshold
+from pad_inspection.offline.object_limits import drawn_pieces, object_threshold
 
 
 def test_the_limit_on_objects_holds_for_normal_ones():
@@ -23,3 +23,13 @@ def test_low_scores_do_not_widen_the_limit():
     assert object_threshold(lower, *args) == pytest.approx(
         object_threshold(scores, *args), rel=0.1
     )
+
+
+def test_drawn_pieces_hold_no_two_views_of_a_group():
+    groups = ['a', 'a', 'b', 'c', 'c', 'c', 'd']
+    pieces = drawn_pieces(groups, 3)
+    assert pieces == drawn_pieces(groups, 3) and len(pieces) > 3
+    for piece in pieces:
+        assert len({groups[i] for i in piece}) == len(piece) == 3
+    assert {i for piece in pieces for i in piece} == set(range(7))
+    assert all(len(piece) == 4 for piece in drawn_pieces(groups, 9))

@@ -232,6 +232,9 @@ def _learn(
             scores / chosen.threshold, decision, config.calibration.views_per_object
         ),
         surface_threshold=surface_threshold,
+        joined_pixel_threshold=_joined_pixel_threshold(
+            inspector, usable, maps, config.calibration.views_per_object
+        ),
         score_min=float(np.median(pixels)),
         score_max=float(pixels.max()),
         **limits,
@@ -304,6 +307,23 @@ def pixel_threshold(maps: Sequence[np.ndarray]) -> float:
     """Map score that hardly any pixel of normal maps (H, W), NaN = not compared, exceeds."""
     pixels = np.concatenate([m[np.isfinite(m)] for m in maps])
     return float(max(np.quantile(pixels, PIXEL_QUANTILE), 1e-6))
+
+
+def _joined_pixel_threshold(
+    inspector: Inspector, usable: list[_Sample], maps: list[np.ndarray], views_per_object: int
+) -> float:
+    """The pixel threshold of joined maps, 0 where none are joined."""
+    from pad_inspection.joined_views import PosedMap
+    from pad_inspection.offline.object_limits import drawn_pieces
+
+    if inspector.joiner is None:
+        return 0.0
+    views = [PosedMap(s.seen.camera, s.seen.pose.cam_from_object, m) for s, m in zip(usable, maps)]
+    groups = [s.normal.group for s in usable]
+    joined = []
+    for chosen in drawn_pieces(groups, views_per_object):
+        joined += inspector.joiner.join([views[i] for i in chosen])
+    return pixel_threshold(joined)
 
 
 def _pose_limits(usable: list[_Sample]) -> dict[str, float | int]:

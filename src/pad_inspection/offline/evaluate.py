@@ -393,7 +393,7 @@ def write_evaluation(
         method,
         inspector.config.decision,
         calibration.object_threshold,
-        calibration.pixel_threshold,
+        _pixel_threshold(records, calibration),
         curve,
     )
     report['bundle'] = {'model_id': inspector.info.model_id, 'sha256': inspector.info.sha256}
@@ -402,6 +402,14 @@ def write_evaluation(
     write_report(records, report, out / 'report.html', curve)
     (out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
     return report
+
+
+def _pixel_threshold(records: list[ViewRecord], calibration) -> float:
+    """That of joined maps where maps were joined and the model has one; else of single ones."""
+    joined = any(r.inspection.joined_map is not None for r in records)
+    if joined and calibration.joined_pixel_threshold > 0:
+        return calibration.joined_pixel_threshold
+    return calibration.pixel_threshold
 
 
 def print_report(report: dict[str, Any]) -> None:

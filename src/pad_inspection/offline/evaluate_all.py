@@ -13,7 +13,8 @@ Examples:
   pad evaluate-all data/small --out out/benchmark --methods ours,ablations
   pad evaluate-all data/small --out out/benchmark --seeds 0,1,2
 
-Methods: the presets (see `pad evaluate --help`), the ablations without_<part of ours>, and
+Methods: the presets (see `pad evaluate --help`), the ablations without_<part of ours>,
+paper_joined_maps (the paper's comparison with the views of a piece joined as in ours), and
 with_true_pose, with_true_mask, with_true_pose_and_mask, which put in the truth for a step of ours;
 'presets', 'ablations', 'truths' and 'all' stand for several.
 """

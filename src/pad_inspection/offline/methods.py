@@ -92,6 +92,8 @@ _ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     'without_refinement': ('pose of PnP, not refined', {'refinement': {'max_steps': 0}}),
 }
 ABLATIONS = tuple(_ABLATIONS)
+# The published comparison with views joined as ours are: what of the difference is the joining.
+_JOINED_PAPER = 'paper_joined_maps'
 # Each puts in the truth for a step of ours.
 _TRUTHS: dict[str, tuple[str, frozenset[str]]] = {
     'with_true_pose': ('true pose put in', frozenset({truth.POSE})),
@@ -104,6 +106,12 @@ _TRUTHS: dict[str, tuple[str, frozenset[str]]] = {
 TRUTHS = tuple(_TRUTHS)
 METHODS: dict[str, Method] = {
     **{name: Method(name, _TITLES[name], name, {}) for name in PRESETS},
+    _JOINED_PAPER: Method(
+        _JOINED_PAPER,
+        'paper, maps of a piece joined as in ours',
+        'paper',
+        {'comparison': {'surface_spacing': 0.05, 'joined_share': 0.75}},
+    ),
     **{
         name: Method(name, title, 'ours', changes) for name, (title, changes) in _ABLATIONS.items()
     },

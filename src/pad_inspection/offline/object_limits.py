@@ -1,4 +1,4 @@
-"""Limit on the score of an object, from normal views.
+"""Limits for objects, from normal views.
 
 So many normal objects as a limit needs are not there; they are drawn from normal views.
 """
@@ -6,6 +6,7 @@ So many normal objects as a limit needs are not there; they are drawn from norma
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,6 +14,30 @@ from pad_inspection.config import DecisionConfig
 from pad_inspection.decision import object_score
 
 _DRAWN_OBJECTS = 20_000
+# Objects whose pictures are joined, which takes a second each.
+_DRAWN_PIECES = 10
+
+
+def drawn_pieces(groups: Sequence[str], views_per_object: int) -> list[list[int]]:
+    """Normal views that stand together for an object, no two of the same group.
+
+    Args:
+        groups: of each view.
+        views_per_object: views of each, fewer where there are fewer groups.
+
+    Returns:
+        Indices of the views of each drawn object; the same ones at each call.
+    """
+    rng = np.random.default_rng(0)
+    names = sorted(set(groups))
+    members = {name: [i for i, group in enumerate(groups) if group == name] for name in names}
+    return [
+        [
+            int(rng.choice(members[names[n]]))
+            for n in rng.permutation(len(names))[:views_per_object]
+        ]
+        for _ in range(_DRAWN_PIECES)
+    ]
 
 
 def object_threshold(ratios: np.ndarray, decision: DecisionConfig, views_per_object: int) -> float:
