@@ -8,7 +8,7 @@ import pytest
 from helpers.splats import random_gaussians, test_camera, view
 from pad_inspection.config import ComparisonConfig
 from pad_inspection.geometry import project_object
-from pad_inspection.joined_views import PosedMap, ViewJoiner, create_joiner
+from pad_inspection.joined_views import PosedMap, ViewJoiner, _upper_half, create_joiner
 from pad_inspection.rendering.renderer import SplatScene
 from pad_inspection.surface import SurfacePlaces
 
@@ -102,3 +102,14 @@ def test_options_may_ask_for_none(scene):
     assert create_joiner(splats, places, ComparisonConfig(joined_share=0.0)) is None
     assert create_joiner(splats, None, CONFIG) is None
     assert isinstance(create_joiner(splats, places, CONFIG), ViewJoiner)
+
+
+def test_the_half_of_the_views_that_says_most_is_averaged():
+    views = [
+        np.array([1.0, 4.0, NAN, NAN]),
+        np.array([2.0, NAN, NAN, 3.0]),
+        np.array([3.0, 2.0, NAN, NAN]),
+        np.array([4.0, NAN, NAN, NAN]),
+        np.array([5.0, NAN, NAN, NAN]),
+    ]
+    np.testing.assert_array_equal(_upper_half(views), [4.0, 3.0, NAN, 3.0])

@@ -1,8 +1,8 @@
 """Anomaly maps of one piece from what all of its views say.
 
 What a picture shows at a place is mixed with what all views show there: on the surface the mean
-of the views that see it (``surface.SurfacePlaces``), beside the silhouette the agreement of the
-views on a place in space (``free_space.FreeSpace``). A reflection stands out in one view and is
+of that half of the views that says most (``surface.SurfacePlaces``), beside the silhouette the
+agreement of the views on a place in space (``free_space.FreeSpace``). A reflection stands out in one view and is
 weakened; a faint defect that every view hints at is strengthened; what a view cannot see because
 the object is in front of it does not show there either.
 
@@ -85,7 +85,7 @@ class ViewJoiner:
         if len(views) < 2:
             return [view.anomaly_map for view in views]
         seen = [self._see(view) for view in views]
-        surface = _mean_of_known([one.surface for one in seen])
+        surface = _upper_half([one.surface for one in seen])
         on_gaussians = self._places.on_gaussians(surface)
         free = agreement([one.free for one in seen])
         return [self._mixed(one, on_gaussians, free) for one in seen]
@@ -124,10 +124,17 @@ def create_joiner(
     return ViewJoiner(scene, places, config)
 
 
-def _mean_of_known(views: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean (P,) of those of several arrays (P,) that are not NaN; NaN where all are."""
+def _upper_half(views: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean (P,) of that half of several arrays (P,) that is highest, NaN aside; NaN where all are.
+
+    Two at least are averaged where two are known. A defect in a corner shows in some of the views
+    that look there, a reflection in one.
+    """
     stack = np.stack(views).astype(np.float64)
     known = np.isfinite(stack)
     count = known.sum(axis=0)
-    total = np.where(known, stack, 0).sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    half = np.maximum((count + 1) // 2, np.minimum(count, 2))
+    falling = -np.sort(-np.where(known, stack, -np.inf), axis=0)
+    counted = np.arange(len(stack))[:, None] < half
+    total = np.where(counted, falling, 0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(half, 1), np.nan)
