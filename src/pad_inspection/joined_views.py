@@ -2,9 +2,9 @@
 
 What a picture shows at a place is mixed with what all views show there: on the surface the mean
 of that half of the views that says most (``surface.SurfacePlaces``), beside the silhouette the
-agreement of the views on a place in space (``free_space.FreeSpace``). A reflection stands out in one view and is
-weakened; a faint defect that every view hints at is strengthened; what a view cannot see because
-the object is in front of it does not show there either.
+agreement of the views on a place in space (``free_space.FreeSpace``). A reflection stands out in
+one view and is weakened; a faint defect that several views hint at is strengthened; what a view
+cannot see because the object is in front of it does not show there either.
 
 The idea of joining the changes that views show in a splat model is that of MV3DCD (CVPR 2025) and
 O-SCD (CVPR 2026), where a scalar of each Gaussian is optimised; here it is averaged.
