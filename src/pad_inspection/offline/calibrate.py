@@ -312,7 +312,11 @@ def pixel_threshold(maps: Sequence[np.ndarray]) -> float:
 def _joined_pixel_threshold(
     inspector: Inspector, usable: list[_Sample], maps: list[np.ndarray], views_per_object: int
 ) -> float:
-    """The pixel threshold of joined maps, 0 where none are joined."""
+    """The pixel threshold of joined maps, 0 where none are joined.
+
+    Views of a real piece are in the same light. Were they all alike, their threshold would be that
+    of a single view; were they independent, that of drawn pieces. The geometric middle is taken.
+    """
     from pad_inspection.joined_views import PosedMap
     from pad_inspection.offline.object_limits import drawn_pieces
 
@@ -323,7 +327,7 @@ def _joined_pixel_threshold(
     joined = []
     for chosen in drawn_pieces(groups, views_per_object):
         joined += inspector.joiner.join([views[i] for i in chosen])
-    return pixel_threshold(joined)
+    return math.sqrt(pixel_threshold(joined) * pixel_threshold(maps))
 
 
 def _pose_limits(usable: list[_Sample]) -> dict[str, float | int]:
