@@ -76,6 +76,7 @@ def test_views_are_joined_on_the_surface():
     # no view is anomalous, but several say the same of one place
     result = decide_object(views, CONFIG)
     assert (result.verdict, result.score) == (Verdict.REJECT, pytest.approx(1.4))
+    assert '0 of 6 judged views anomalous, together they show a defect' in result.message
     # a view that was not judged says nothing
     views[1:] = [replace(failed(Reason.NOT_LOCALIZED), surface=spot)] * 5
     assert decide_object(views, CONFIG).score == pytest.approx(0.5)

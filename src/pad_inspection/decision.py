@@ -164,8 +164,11 @@ def decide_object(
     anomalous = sum(ratio >= 1 for ratio in ratios)
 
     if ratios and score >= object_threshold:
+        together = ''
+        if object_score(ratios, config) < object_threshold:
+            together = 'together they show a defect at one place of the surface, '
         message = (
-            f'{anomalous} of {judged} judged views anomalous, score {score:.2f} >= limit '
+            f'{anomalous} of {judged} judged views anomalous, {together}score {score:.2f} >= limit '
             f'{object_threshold:.2f}'
         )
         verdict, reason = Verdict.REJECT, Reason.ANOMALY
