@@ -164,13 +164,10 @@ def decide_object(
     anomalous = sum(ratio >= 1 for ratio in ratios)
 
     if ratios and score >= object_threshold:
-        together = ''
+        message = f'{anomalous} of {judged} judged views anomalous, '
         if object_score(ratios, config) < object_threshold:
-            together = 'together they show a defect at one place of the surface, '
-        message = (
-            f'{anomalous} of {judged} judged views anomalous, {together}score {score:.2f} >= limit '
-            f'{object_threshold:.2f}'
-        )
+            message += 'together they show a defect at one place of the surface, '
+        message += f'score {score:.2f} >= limit {object_threshold:.2f}'
         verdict, reason = Verdict.REJECT, Reason.ANOMALY
     elif judged >= max(1, config.min_views):
         message = f'{judged} of {total} views judged, none anomalous'

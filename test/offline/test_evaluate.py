@@ -1,3 +1,4 @@
+import csv
 import math
 from dataclasses import replace
 
@@ -6,7 +7,7 @@ import pytest
 
 from pad_inspection.config import DecisionConfig
 from pad_inspection.datatypes import Inspection, PoseEstimate, PoseStatus, Reason, Verdict
-from pad_inspection.offline.evaluate import ViewRecord, summarize
+from pad_inspection.offline.evaluate import ViewRecord, summarize, write_objects
 
 
 def view(object_id, defect, score, pose_error_px=float('nan')):
@@ -63,6 +64,25 @@ def test_a_joined_score_ranks_a_picture_and_leaves_its_verdict():
     assert report['verdicts']['false_rejects'] == 1
     lost = view('b', 'added', None)
     assert lost.score == math.inf
+
+
+def test_a_line_for_each_object_says_what_its_score_is_made_of(tmp_path):
+    records = [view('a', 'good', 0.2), view('b', 'added', 0.8), view('b', 'added', 0.6)]
+    for index in (1, 2):
+        seen = replace(records[index].inspection, surface=np.array([0.1, 1.2], np.float32))
+        records[index] = replace(records[index], inspection=seen)
+    records.append(view('c', 'good', None))
+    write_objects(records, tmp_path / 'objects.csv', DecisionConfig(), 1.0)
+    with open(tmp_path / 'objects.csv', newline='') as stream:
+        intact, defective, lost = csv.DictReader(stream)
+    assert (intact['verdict'], intact['score'], intact['score_at_places']) == (
+        'PASS',
+        '0.2',
+        'nan',
+    )
+    assert (defective['verdict'], defective['views'], defective['judged']) == ('REJECT', '2', '2')
+    assert defective['score_of_views'] == '0.8' and defective['score'] == '1.2'
+    assert (lost['verdict'], lost['reason']) == ('UNDETERMINED', 'NOT_LOCALIZED')
 
 
 def test_pose_numbers_and_silent_failures():

@@ -1,8 +1,9 @@
 """Measure a bundle on a labelled data set, without letting it flatter itself.
 
-Writes into --out: report.json (metrics), scores.csv (one line per picture), report.html (curves,
-histograms, the worst false alarms and misses). Thresholds come from the bundle; a metric that
-chooses its own threshold on the test pictures says so (f1_max_pixel).
+Writes into --out: report.json (metrics), scores.csv (one line per picture), objects.csv (one line
+per piece), report.html (curves, histograms, the worst false alarms and misses). Thresholds come
+from the bundle; a metric that chooses its own threshold on the test pictures says so
+(f1_max_pixel).
 
 A view that could not be localised counts as the line would treat it, as rejected: its score is
 above all others; its map is zero everywhere, so a defect in it counts as missed.
@@ -330,6 +331,45 @@ def write_scores(records: list[ViewRecord], path: Path) -> None:
             )  # fmt: skip
 
 
+def write_objects(
+    records: list[ViewRecord], path: Path, decision: DecisionConfig, object_threshold: float
+) -> None:
+    """Write objects.csv: of each piece its verdict, and what its score is made of.
+
+    Args:
+        records: evaluated pictures.
+        path: file to write.
+        decision: rules of the objects' verdicts.
+        object_threshold: limit on an object's score (calibration).
+    """
+    from pad_inspection.decision import decide_object, object_score, view_result
+    from pad_inspection.surface import surface_score
+
+    with open(path, 'w', newline='') as stream:
+        writer = csv.writer(stream)
+        writer.writerow(
+            ['object_id', 'defect', 'views', 'judged', 'score_of_views', 'score_at_places',
+             'score', 'limit', 'verdict', 'reason', 'message']
+        )  # fmt: skip
+        for object_id in sorted({r.object_id for r in records}):
+            of_object = [r for r in records if r.object_id == object_id]
+            views = [view_result(r.inspection) for r in of_object]
+            ratios = [v.ratio for v in views if math.isfinite(v.ratio)]
+            surfaces = [v.surface for v in views if v.surface is not None]
+            piece = decide_object(views, decision, object_threshold)
+            scores = (
+                object_score(ratios, decision),
+                surface_score(surfaces, decision.worst_share),
+                piece.score,
+                object_threshold,
+            )
+            writer.writerow(
+                [object_id, of_object[0].defect, piece.num_views, piece.num_judged,
+                 *(f'{score:.4g}' for score in scores),
+                 piece.verdict.name, piece.reason.name, piece.message]
+            )  # fmt: skip
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run `pad evaluate`."""
     from functools import partial
@@ -399,6 +439,8 @@ def write_evaluation(
     report['bundle'] = {'model_id': inspector.info.model_id, 'sha256': inspector.info.sha256}
     out.mkdir(parents=True, exist_ok=True)
     write_scores(records, out / 'scores.csv')
+    limit = calibration.object_threshold
+    write_objects(records, out / 'objects.csv', inspector.config.decision, limit)
     write_report(records, report, out / 'report.html', curve)
     (out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
     return report
