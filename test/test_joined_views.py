@@ -10,14 +10,13 @@ from pad_inspection.config import ComparisonConfig
 from pad_inspection.geometry import project_object
 from pad_inspection.joined_views import PosedMap, ViewJoiner, _upper_half, create_joiner
 from pad_inspection.rendering.renderer import SplatScene
-from pad_inspection.surface import SurfacePlaces
 
 NAN = float('nan')
 RADIUS = 0.05
 SPOT = RADIUS * np.array([np.cos(0.6), np.sin(0.6), 0.0])
 CAMERA = test_camera(160, focal=300)
 AZIMUTHS = (0.0, 35.0, 70.0, 215.0)
-CONFIG = ComparisonConfig(surface_spacing=0.1, joined_share=0.75)
+CONFIG = ComparisonConfig(joined_spacing=0.1, joined_share=0.75)
 
 
 @pytest.fixture(scope='module')
@@ -33,7 +32,7 @@ def scene():
 
 @pytest.fixture(scope='module')
 def joiner(scene):
-    return ViewJoiner(scene[1], SurfacePlaces(scene[0], 0.1), CONFIG)
+    return ViewJoiner(scene[1], scene[0], CONFIG)
 
 
 def spot_at(pose, point, radius=5.0):
@@ -98,10 +97,8 @@ def test_one_view_alone_stays_as_it_is(joiner):
 
 def test_options_may_ask_for_none(scene):
     gaussians, splats = scene
-    places = SurfacePlaces(gaussians, 0.1)
-    assert create_joiner(splats, places, ComparisonConfig(joined_share=0.0)) is None
-    assert create_joiner(splats, None, CONFIG) is None
-    assert isinstance(create_joiner(splats, places, CONFIG), ViewJoiner)
+    assert create_joiner(splats, gaussians, ComparisonConfig(joined_share=0.0)) is None
+    assert isinstance(create_joiner(splats, gaussians, CONFIG), ViewJoiner)
 
 
 def test_the_half_of_the_views_that_says_most_is_averaged():

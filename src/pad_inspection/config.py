@@ -254,10 +254,18 @@ class ComparisonConfig(CheckedOptions):
         high=1.0,
     )
     joined_share: float = option(
-        0.75,
+        0.9,
         "share of what all views of a piece show at a place in each view's joined map; "
         '0 = maps are not joined',
         low=0.0,
+        high=1.0,
+        as_before=True,
+    )
+    joined_spacing: float = option(
+        0.03,
+        "places of the surface and points around it where a piece's maps are joined, this share "
+        'of its radius apart',
+        low=0.01,
         high=1.0,
         as_before=True,
     )

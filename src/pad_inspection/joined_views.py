@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pad_inspection.config import ComparisonConfig
-from pad_inspection.datatypes import Camera, Rigid3
+from pad_inspection.datatypes import Camera, Gaussians, Rigid3
 from pad_inspection.free_space import FreeSpace, PointsInView, agreement
 from pad_inspection.regions import SILHOUETTE_ALPHA
 from pad_inspection.surface import SurfacePlaces
@@ -60,18 +60,19 @@ class _Seen:
 class ViewJoiner:
     """Joins the anomaly maps of the views of one piece. Not thread-safe."""
 
-    def __init__(self, scene: SplatScene, places: SurfacePlaces, config: ComparisonConfig):
+    def __init__(self, scene: SplatScene, gaussians: Gaussians, config: ComparisonConfig):
         """Prepare for a model.
 
         Args:
             scene: the model.
-            places: of its surface.
+            gaussians: the same.
             config: how much the joined maps count, and how far places are apart.
         """
         self._scene = scene
-        self._places = places
         self._share = config.joined_share
-        self._space = FreeSpace(scene.box, scene.radius, config.surface_spacing)
+        # finer than the places of the verdict, which travel in the result of each view
+        self._places = SurfacePlaces(gaussians, config.joined_spacing)
+        self._space = FreeSpace(scene.box, scene.radius, config.joined_spacing)
 
     def join(self, views: Sequence[PosedMap]) -> list[np.ndarray]:
         """Anomaly maps of the views of one piece, each with what the others say.
@@ -116,12 +117,10 @@ class ViewJoiner:
 
 
 def create_joiner(
-    scene: SplatScene, places: SurfacePlaces | None, config: ComparisonConfig
+    scene: SplatScene, gaussians: Gaussians, config: ComparisonConfig
 ) -> ViewJoiner | None:
     """A joiner for a model; None where the options ask for none."""
-    if places is None or config.joined_share <= 0:
-        return None
-    return ViewJoiner(scene, places, config)
+    return ViewJoiner(scene, gaussians, config) if config.joined_share > 0 else None
 
 
 def _upper_half(views: Sequence[np.ndarray]) -> np.ndarray:

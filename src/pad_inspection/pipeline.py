@@ -120,7 +120,7 @@ class Inspector:
             self._localizer = Localizer(reference, config.localization)
         self._warper = create_warper(photographs, bundle, self.scene, comparison.num_photographs)
         self._places = create_places(gaussians, comparison.surface_spacing)
-        self.joiner = create_joiner(self.scene, self._places, comparison)
+        self.joiner = create_joiner(self.scene, gaussians, comparison)
         self._inpainter = create_inpainter(config.background)
         statistics = calibration.level_statistics
         self._comparator = Comparator(comparison, statistics, networks.comparison)

@@ -110,7 +110,7 @@ METHODS: dict[str, Method] = {
         _JOINED_PAPER,
         'paper, maps of a piece joined as in ours',
         'paper',
-        {'comparison': {'surface_spacing': 0.05, 'joined_share': 0.75}},
+        {'comparison': {'joined_share': InspectionConfig().comparison.joined_share}},
     ),
     **{
         name: Method(name, title, 'ours', changes) for name, (title, changes) in _ABLATIONS.items()
