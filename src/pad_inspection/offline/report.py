@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 GALLERY_SIZE = 8
 _JOINED = (
-    'Pictures are ranked by their maps joined with those of the other views of the piece; '
-    'verdicts are those of the line, from the scores of each view alone.'
+    'Pictures are ranked by their maps joined with those of the other views of the piece; the '
+    'verdict on a picture is that of the line, from its own score.'
 )
 _TILE_PX = 220
 _TRUTH_COLOR = (255, 220, 0)
