@@ -29,6 +29,15 @@ def test_round_trip(tmp_path):
     assert loaded.joined_pixel_threshold == 0.7
 
 
+def test_no_threshold_holds_for_other_options():
+    made = replace(CALIBRATION, level_statistics={'names': []})
+    other = made.without_thresholds(keep_statistics=True)
+    assert np.isnan([other.image_threshold, other.pixel_threshold]).all()
+    assert other.surface_threshold == other.joined_pixel_threshold == 0
+    assert other.level_statistics == {'names': []} and other.normal_scores == made.normal_scores
+    assert made.without_thresholds(keep_statistics=False).level_statistics is None
+
+
 def test_a_calibration_of_before_it_was_learnt_has_the_old_limit_on_sharpness(tmp_path):
     replace(CALIBRATION, min_sharpness=0.66).save(tmp_path)
     assert Calibration.load(tmp_path).min_sharpness == 0.66

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,21 @@ class Calibration:
     normal_scores: tuple[float, ...] = ()
     sources: dict[str, int] = field(default_factory=dict)
     expected_residual: np.ndarray | None = None
+
+    def without_thresholds(self, *, keep_statistics: bool) -> Calibration:
+        """The same for options that it was not made with: no threshold holds.
+
+        Args:
+            keep_statistics: whether the levels are still the same.
+        """
+        return replace(
+            self,
+            image_threshold=math.nan,
+            pixel_threshold=math.nan,
+            surface_threshold=0.0,
+            joined_pixel_threshold=0.0,
+            level_statistics=self.level_statistics if keep_statistics else None,
+        )
 
     def save(self, folder: Path) -> None:
         """Write the two files into a folder."""

@@ -153,12 +153,8 @@ class Inspector:
         ]
         if changed:
             logger.warning('no thresholds: %s differ from the calibration', ', '.join(changed))
-            calibration = dataclasses.replace(
-                calibration,
-                image_threshold=float('nan'),
-                pixel_threshold=float('nan'),
-                level_statistics=None if 'comparison' in changed else calibration.level_statistics,
-            )
+            kept = 'comparison' not in changed
+            calibration = calibration.without_thresholds(keep_statistics=kept)
         reference = ReferenceModel.load(bundle.file('features.npz'))
         return cls(reference, read_ply(bundle.file('gaussians.ply')), calibration, config, bundle)
 
