@@ -152,7 +152,7 @@ def test_pad_inspect_judges_a_piece_from_all_its_pictures(
     demo_bundle, demo_dir, test_images, tmp_path, capsys
 ):
     views = [t for t in test_images if t.defect == 'added']
-    views = [t.path for t in views if t.object_id == views[0].object_id]
+    views = [t.path for t in views if t.object_id == views[0].object_id][:2]
     argv = ['inspect', demo_bundle, *views, '--camera', demo_dir / 'test.json', '--out', tmp_path]
     assert cli.main([*(str(word) for word in argv), '--piece']) == 0
     piece = json.loads((tmp_path / 'piece.json').read_text())

@@ -148,7 +148,8 @@ def test_pictures_of_rejects_are_in_the_log(line, tmp_path):
         picture = line.image(defect)
         line.trigger(name, conversions.stamp_to_ns(picture.header.stamp))
         line.send(picture)
-        assert one_signal(line, name).reject == defect
+        signal_ = one_signal(line, name)
+        assert signal_.reject == defect, signal_.message
     line.wait(lambda: len(publisher) == 2, 'overlays')
     number = line.signals()['bad'].sequence
     picture = folder / 'pictures' / f'{number}_camera.jpg'
