@@ -345,6 +345,11 @@ class Inspection:
     object_id: str = ''
     stamp_ns: int = 0
 
+    @property
+    def best_map(self) -> np.ndarray | None:
+        """The joined map where there is one, else the view's own."""
+        return self.anomaly_map if self.joined_map is None else self.joined_map
+
     def __post_init__(self):
         decided = self.verdict != Verdict.UNDETERMINED
         if decided and not np.isfinite(self.score):

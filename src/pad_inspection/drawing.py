@@ -50,7 +50,7 @@ def overlay_picture(
     if inspection.query is None:
         return None
     picture = inspection.query.copy()
-    scores = inspection.anomaly_map if inspection.joined_map is None else inspection.joined_map
+    scores = inspection.best_map
     if scores is not None and np.isfinite(scores).any():
         high = float(np.nanmax(scores)) if score_high is None else score_high
         strength = np.clip((scores - score_low) / max(high - score_low, 1e-9), 0, 1)

@@ -133,7 +133,7 @@ def evaluate_views(
 
 def _map_of(inspection: Inspection, shape: tuple[int, int]) -> np.ndarray:
     """The map that counts, joined where there is such a one; zeros where nothing was compared."""
-    scores = inspection.anomaly_map if inspection.joined_map is None else inspection.joined_map
+    scores = inspection.best_map
     if scores is None:
         return np.zeros(shape, np.float32)
     return np.nan_to_num(scores, nan=0.0).astype(np.float32)

@@ -96,7 +96,7 @@ def write_pictures(inspection: Inspection, stem: Path) -> None:
 
     images.write(stem.with_name(f'{stem.name}_overlay.png'), overlay_picture(inspection))
     shape = inspection.query.shape[:2] if inspection.query is not None else (1, 1)
-    scores = inspection.anomaly_map if inspection.joined_map is None else inspection.joined_map
+    scores = inspection.best_map
     scores = np.full(shape, np.nan, np.float32) if scores is None else scores
     np.save(stem.with_name(f'{stem.name}_map.npy'), scores)
     if inspection.reference is not None:
@@ -137,8 +137,10 @@ def _stems(paths: list[Path]) -> list[str]:
     return names
 
 
-def _inspected(inspector, paths: Sequence[Path], camera: Camera) -> Iterator[Inspection]:
-    """Inspect pictures, one after the other.
+def _inspected(
+    inspector, paths: Sequence[Path], camera: Camera, camera_path: Path
+) -> Iterator[Inspection]:
+    """Inspect pictures, one after the other; ``camera_path`` is for the message of an error.
 
     Raises:
         ValueError: a picture is not of the camera's size.
@@ -153,7 +155,7 @@ def _inspected(inspector, paths: Sequence[Path], camera: Camera) -> Iterator[Ins
         if picture.shape[:2] != (camera.height, camera.width):
             raise ValueError(
                 f'{path} has {picture.shape[1]}x{picture.shape[0]} px, '
-                f'the camera file describes {camera.width}x{camera.height} px'
+                f'{camera_path} describes {camera.width}x{camera.height} px'
             )
         yield inspector.inspect(Frame(picture, camera))
 
@@ -191,7 +193,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise FileNotFoundError(f'image {path} does not exist')
     inspector = load_inspector(arguments.bundle, arguments.config, arguments.device)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    inspections = _inspected(inspector, arguments.images, camera)
+    inspections = _inspected(inspector, arguments.images, camera, arguments.camera)
     verdict = ''
     if arguments.piece:
         inspections = join_inspections(inspector, list(inspections))

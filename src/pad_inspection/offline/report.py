@@ -279,7 +279,7 @@ def _panel(record: ViewRecord, score_high: float) -> str:
         panel = view_panel(
             seen.query,
             seen.reference,
-            seen.anomaly_map if seen.joined_map is None else seen.joined_map,
+            seen.best_map,
             overlay_picture(seen, score_high=score_high),
             record.gt_mask & record.anomalous,
             score_high=score_high,
