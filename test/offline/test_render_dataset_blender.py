@@ -106,3 +106,14 @@ def test_dead_process_is_an_error_and_the_next_try_works(tmp_path):
     renderer.render(item.views[0].cam_from_world, tmp_path / 'b.png')
     renderer.close()
     assert (tmp_path / 'a.png').read_bytes() == (tmp_path / 'b.png').read_bytes()
+
+
+def test_device_is_looked_for(tmp_path):
+    renderer = BlenderRenderer(tmp_path / 'cpu', 1)
+    renderer.check_device()
+    renderer.close()
+    # there is none of this name anywhere; what GPUs this machine has does not matter
+    renderer = BlenderRenderer(tmp_path / 'other', 1, device='abacus')
+    with pytest.raises(RenderError, match=r'(?i)abacus'):
+        renderer.check_device()
+    renderer.close()

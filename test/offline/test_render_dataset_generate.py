@@ -129,6 +129,8 @@ def test_bad_arguments(tmp_path, monkeypatch):
         command.run(args)
     with pytest.raises(ValueError, match='--jpeg is 101, wanted 0 to 100'):
         command.run(arguments(tmp_path, '--jpeg', '101'))
+    with pytest.raises(ValueError, match='--renderer light has no --device cuda'):
+        command.run(arguments(tmp_path, '--device', 'cuda'))
     monkeypatch.setenv(blender.PYTHON_VARIABLE, str(tmp_path / 'python'))
     args = arguments(tmp_path)
     args.renderer = 'blender'

@@ -2,7 +2,7 @@
 
 A scene file is JSON beside ``meshes.npz`` and the textures, all lengths in metres: ``parts`` (id,
 mesh, material, world_from_part), ``materials``, ``boxes``, ``floor``, ``lighting``, ``size``,
-``focal``, ``samples``, ``seed``, ``threads``, ``transparent``, ``part_ids``.
+``focal``, ``samples``, ``seed``, ``threads``, ``device``, ``transparent``, ``part_ids``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pad_inspection.offline.render_dataset.textures import brush_texture, floor_
 SCRIPT = Path(__file__).with_name('blender_script.py')
 PYTHON_VARIABLE = 'PAD_BLENDER_PYTHON'
 _INSTALLED = Path(__file__).parents[4] / '.venv-blender' / 'bin' / 'python'
+DEVICES = ('cpu', 'cuda', 'optix')
 _BELT_COLORS = {
     'steel': (0.71, 0.72, 0.73),
     'dark': (0.33, 0.34, 0.36),
@@ -63,12 +64,18 @@ class BlenderRenderer:
         threads: of the process.
         timeout_s: after which a request counts as failed.
         part_ids: render part numbers instead of pictures, to check masks.
+        device: one of DEVICES, what Cycles renders on.
     """
 
     name = 'blender'
 
     def __init__(
-        self, work_dir: Path, threads: int, timeout_s: float = 1800.0, part_ids: bool = False
+        self,
+        work_dir: Path,
+        threads: int,
+        timeout_s: float = 1800.0,
+        part_ids: bool = False,
+        device: str = 'cpu',
     ):
         self._python = find_python()
         self._work_dir = Path(work_dir)
@@ -76,13 +83,24 @@ class BlenderRenderer:
         self._threads = threads
         self._timeout_s = timeout_s
         self._part_ids = part_ids
+        self._device = device
         self._process: subprocess.Popen | None = None
         self._scene_file: Path | None = None
         self._opened = False
 
+    def check_device(self) -> None:
+        """See that Blender starts and has the device.
+
+        Raises:
+            RenderError: it has not, or Blender does not start.
+        """
+        self._ask({'device': self._device})
+
     def open(self, scene: Scene) -> None:
         """Take a scene."""
-        self._scene_file = _write_scene(scene, self._work_dir, self._threads, self._part_ids)
+        self._scene_file = _write_scene(
+            scene, self._work_dir, self._threads, self._part_ids, self._device
+        )
         self._opened = False
 
     def render(self, cam_from_world: Rigid3, path: Path) -> None:
@@ -162,7 +180,9 @@ class BlenderRenderer:
             )
 
 
-def _write_scene(scene: Scene, work_dir: Path, threads: int, part_ids: bool) -> Path:
+def _write_scene(
+    scene: Scene, work_dir: Path, threads: int, part_ids: bool, device: str
+) -> Path:
     """Write a scene file with its meshes and textures."""
     shapes = PartShapes(scene.library)
     materials: dict[str, dict[str, Any]] = {}
@@ -195,6 +215,7 @@ def _write_scene(scene: Scene, work_dir: Path, threads: int, part_ids: bool) -> 
         'samples': 1 if part_ids else scene.samples,
         'seed': scene.seed,
         'threads': threads,
+        'device': device,
         'transparent': scene.conveyor is None and not part_ids,
         'part_ids': part_ids,
     }

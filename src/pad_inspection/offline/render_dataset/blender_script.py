@@ -3,6 +3,7 @@
 It needs only bpy and numpy, and nothing of this project. Requests are JSON lines on standard
 input, answers JSON lines on standard output (what Blender prints goes to standard error):
 
+    {"device": "cuda"}                                   see that Cycles has such a device
     {"open": "scene.json"}                               build a scene
     {"render": "picture.png", "world_from_gl": [[...]]}  render it from an OpenGL camera, m
 
@@ -40,6 +41,10 @@ def main():
 
 def handle(request):
     """Do what one request says."""
+    if 'device' in request:
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        choose_device(request['device'])
+        return
     if 'open' in request:
         with open(request['open'], encoding='utf-8') as stream:
             build(json.load(stream), os.path.dirname(request['open']))
@@ -239,12 +244,30 @@ def add_camera(scene):
     bpy.context.scene.camera = item
 
 
+def choose_device(device):
+    """Let Cycles render on the CPU, or on all GPUs of a kind: 'cpu', 'cuda' or 'optix'."""
+    cycles = bpy.context.scene.cycles
+    if device == 'cpu':
+        cycles.device = 'CPU'
+        return
+    kind = device.upper()
+    preferences = bpy.context.preferences.addons['cycles'].preferences
+    preferences.compute_device_type = kind
+    preferences.get_devices()
+    if not any(item.type == kind for item in preferences.devices):
+        raise RuntimeError(f'Cycles finds no {kind} device')
+    for item in preferences.devices:
+        item.use = item.type == kind
+    cycles.device = 'GPU'
+    cycles.denoising_use_gpu = True
+
+
 def set_up_cycles(scene):
     """Sampling, denoising, file format."""
     s = bpy.context.scene
     s.render.engine = 'CYCLES'
     c = s.cycles
-    c.device = 'CPU'
+    choose_device(scene['device'])
     c.samples, c.seed = scene['samples'], scene['seed']
     c.use_adaptive_sampling = False
     c.use_light_tree = False

@@ -4,12 +4,14 @@ Examples:
     pad dataset render --classes coupe --profile tiny --out out/tiny
     pad dataset render --classes all --profile small --out out/benchmark --seed 0 --jobs 2
     pad dataset render --classes coupe --profile demo --out demo/data
+    pad dataset render --classes all --profile paper --out out/paper --device cuda --jobs 8
     pad dataset render --classes tank,truck --profile small --out out/hard --noise 3 --jpeg 85
         --looks 9 --lighting 0.3
 
 The same seed and profile give the same files, byte for byte, on one machine and one version of
 Blender. On another processor single pixels may differ by one level, because the denoiser and the
-ray tracer use other vector instructions; poses, defects and masks do not change.
+ray tracer use other vector instructions, and on a GPU (--device) by a few levels; poses, defects and masks do
+not change.
 
 A run that was stopped goes on where it was when it is started again with the same arguments.
 --renderer light needs no Blender: flat pictures for trying things out.
@@ -41,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--jobs', type=int, default=1, help='Blender processes; the cores are shared (default 1)'
     )
     parser.add_argument('--renderer', choices=('blender', 'light'), default='blender')
+    parser.add_argument(
+        '--device',
+        choices=('cpu', 'cuda', 'optix'),
+        default='cpu',
+        help='what Blender renders on; NVIDIA GPUs need several --jobs to be busy (default cpu)',
+    )
     more = parser.add_argument_group('beyond the published data set (all off by default)')
     more.add_argument(
         '--validation', type=int, metavar='N', help='intact objects for commissioning images'
@@ -64,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
     """Render; 0 when everything is there, 1 when pictures or objects failed.
 
     Raises:
-        ValueError: a class or option that does not exist, or a folder that holds something else.
+        ValueError: a class, option or device that does not exist, or a folder that holds something
+            else.
         FileNotFoundError: Blender is not installed.
     """
     from pad_inspection.offline.render_dataset import vehicles
@@ -73,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from pad_inspection.offline.render_dataset.ldraw import Library
     from pad_inspection.offline.render_dataset.light import LightRenderer
     from pad_inspection.offline.render_dataset.progress import duration
+    from pad_inspection.offline.render_dataset.scene import RenderError
     from pad_inspection.offline.render_dataset.shots import Settings
 
     names = list(vehicles.CLASSES) if args.classes == 'all' else args.classes.split(',')
@@ -82,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings(args.profile, profile, options_of(args), args.seed, args.renderer)
     if args.renderer == 'blender':
         find_python()
+    elif args.device != 'cpu':
+        raise ValueError(f'--renderer {args.renderer} has no --device {args.device}')
     jobs = max(1, args.jobs)
     threads = max(1, len(os.sched_getaffinity(0)) // jobs)
     started = time.monotonic()
@@ -90,8 +102,17 @@ def run(args: argparse.Namespace) -> int:
     def make_renderer(work_dir: Path):
         if args.renderer == 'light':
             return LightRenderer()
-        return BlenderRenderer(work_dir, threads)
+        return BlenderRenderer(work_dir, threads, device=args.device)
 
+    if args.device != 'cpu':
+        # told once and now, not for each picture
+        renderer = make_renderer(args.out / '.work' / 'device')
+        try:
+            renderer.check_device()
+        except RenderError as error:
+            raise ValueError(f'--device {args.device}: {error}') from None
+        finally:
+            renderer.close()
     with _log_to(args.out / 'render.log'):
         failures = render_classes(names, args.out, settings, Library(), make_renderer, jobs)
     for failure in failures:
