@@ -115,7 +115,7 @@ class Comparator:
             config: what is compared and how.
             statistics: of ``level_statistics``; None = levels are averaged as they are.
             learned: decoder of the learnt comparison, needed where ``learned_weight`` is not 0.
-            device: torch device of the backbone.
+            device: torch device of the networks; what they give is on the CPU.
 
         Raises:
             FileNotFoundError: the weights are not there.
@@ -149,7 +149,7 @@ class Comparator:
                     'the model has no learnt comparison (comparison.learned_weight is '
                     f'{config.learned_weight}): build it again, or set the weight to 0'
                 )
-            self._learned = ChangeDecoder(learned, self._backbone.channels)
+            self._learned = ChangeDecoder(learned, self._backbone.channels, device)
             self.names += ('learned',)
         if statistics is not None and tuple(statistics['names']) != self.names:
             raise ValueError(f'statistics of levels {statistics["names"]}, wanted {self.names}')

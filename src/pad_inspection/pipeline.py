@@ -48,7 +48,11 @@ _SCORING_SECTIONS = ('segmentation', 'background', 'comparison')
 
 
 class Inspector:
-    """Inspects frames with one model. Not thread-safe: one thread owns it."""
+    """Inspects frames with one model. Not thread-safe: one thread owns it.
+
+    Attributes:
+        device: torch device of splats and networks, 'cpu' or 'cuda'.
+    """
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class Inspector:
 
         Raises:
             FileNotFoundError: weights of a chosen network are not there.
+            RuntimeError: 'cuda' was asked for and there is no CUDA device.
             ValueError: a network that was not trained for this product is to be used, or
                 photographs are to be compared and there are none.
         """
@@ -85,6 +90,7 @@ class Inspector:
         from pad_inspection.joined_views import create_joiner
         from pad_inspection.localization.localizer import Localizer
         from pad_inspection.networks.product_networks import ProductNetworks
+        from pad_inspection.rendering.backends import torch_device
         from pad_inspection.rendering.photographs import create_warper
         from pad_inspection.rendering.renderer import SplatScene
         from pad_inspection.surface import create_places
@@ -98,18 +104,16 @@ class Inspector:
         self._bundle = bundle
         self._reference = reference
         self.gaussians = gaussians
-        comparison = config.comparison
+        device = self.device = torch_device(config.rendering.device)
+        comparison, segmentation = config.comparison, config.segmentation
         uncertainty = calibration.expected_residual if comparison.uncertainty_weight > 0 else None
-        self.scene = SplatScene(
-            gaussians,
-            device=config.rendering.device,
-            threads=config.rendering.threads,
-            uncertainty=uncertainty,
-        )
-        if share is not None and share.config.segmentation == config.segmentation:
+        self.scene = SplatScene(gaussians, device, config.rendering.threads, uncertainty)
+        if share is not None and share.device != device:
+            share = None
+        if share is not None and share.config.segmentation == segmentation:
             self._segmenter = share._segmenter
         else:
-            self._segmenter = create_segmenter(config.segmentation, networks.segmentation)
+            self._segmenter = create_segmenter(segmentation, networks.segmentation, device=device)
         if (
             share is not None
             and share._reference is reference
@@ -117,13 +121,13 @@ class Inspector:
         ):
             self._localizer = share._localizer
         else:
-            self._localizer = Localizer(reference, config.localization)
+            self._localizer = Localizer(reference, config.localization, device)
         self._warper = create_warper(photographs, bundle, self.scene, comparison.num_photographs)
         self._places = create_places(gaussians, comparison.surface_spacing)
         self.joiner = create_joiner(self.scene, gaussians, comparison)
-        self._inpainter = create_inpainter(config.background)
+        self._inpainter = create_inpainter(config.background, device)
         statistics = calibration.level_statistics
-        self._comparator = Comparator(comparison, statistics, networks.comparison)
+        self._comparator = Comparator(comparison, statistics, networks.comparison, device)
 
     @classmethod
     def from_bundle(cls, path: Path, config: InspectionConfig | None = None) -> Inspector:

@@ -120,8 +120,12 @@ class TeleaFiller:
         return cv2.inpaint(np.ascontiguousarray(image), mask, self._radius_px, cv2.INPAINT_TELEA)
 
 
-def create_inpainter(config: BackgroundConfig) -> Inpainter | None:
+def create_inpainter(config: BackgroundConfig, device: str = 'cpu') -> Inpainter | None:
     """The inpainter that the configuration names; None for 'none'.
+
+    Args:
+        config: which one, where its weights are, at what size it works.
+        device: torch device of LaMa; the others are no networks.
 
     Raises:
         FileNotFoundError: LaMa's weights are not there.
@@ -132,7 +136,7 @@ def create_inpainter(config: BackgroundConfig) -> Inpainter | None:
         from pad_inspection.networks import weights
         from pad_inspection.networks.lama import Lama
 
-        filler: Filler = Lama(weights.user_path('lama', config.lama_weights))
+        filler: Filler = Lama(weights.user_path('lama', config.lama_weights), device)
     elif config.inpainter == 'telea':
         filler = TeleaFiller()
     else:

@@ -55,7 +55,10 @@ class Segmenter:
 
 
 def create_segmenter(
-    config: SegmentationConfig, product: PyramidDecoder | None = None, threads: int = 0
+    config: SegmentationConfig,
+    product: PyramidDecoder | None = None,
+    threads: int = 0,
+    device: str = 'cpu',
 ) -> Segmenter | None:
     """Load the network that the configuration names; None for 'silhouette'.
 
@@ -63,6 +66,7 @@ def create_segmenter(
         config: which network, where its weights are, how its output is cleaned.
         product: what was trained for the product, for network 'product'.
         threads: CPU threads, 0 = all.
+        device: torch device.
 
     Raises:
         FileNotFoundError: the weights are not there; the message says how to get them.
@@ -80,17 +84,17 @@ def create_segmenter(
             )
         from pad_inspection.networks.product_segmenter import ProductSegmenter
 
-        return Segmenter(ProductSegmenter(product), config)
+        return Segmenter(ProductSegmenter(product, device), config)
     if config.network == 'isnet':
         from pad_inspection.networks.isnet import ISNet
 
         path = weights.user_path('isnet', config.weights)
         sizes = dict.fromkeys((config.input_px, config.second_input_px or config.input_px))
-        return Segmenter(Average([ISNet(path, size, threads) for size in sizes]), config)
+        return Segmenter(Average([ISNet(path, px, threads, device) for px in sizes]), config)
     from pad_inspection.networks.birefnet import BiRefNet
 
     path = weights.user_path('birefnet', config.weights)
-    return Segmenter(BiRefNet(path, threads=threads), config)
+    return Segmenter(BiRefNet(path, device, threads), config)
 
 
 def keep_main_object(probability: np.ndarray, threshold: float) -> np.ndarray:

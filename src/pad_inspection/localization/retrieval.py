@@ -88,13 +88,20 @@ class VoteRetrieval:
 
     needs_turns = False
 
-    def __init__(self, reference: ReferenceModel, num_keypoints: int, min_cosine: float):
+    def __init__(
+        self,
+        reference: ReferenceModel,
+        num_keypoints: int,
+        min_cosine: float,
+        device: str = 'cpu',
+    ):
         """Stack the best keypoints of the reference views.
 
         Args:
             reference: the views; only keypoints with a 3D point vote.
             num_keypoints: best keypoints of a view, and of the query, that vote.
             min_cosine: less similar neighbours do not vote.
+            device: torch device that counts: the product of all descriptors is most of the work.
         """
         import torch
 
@@ -107,7 +114,8 @@ class VoteRetrieval:
             rows = rows[np.argsort(-features.scores[rows], kind='stable')][:num_keypoints]
             stacked[view, : len(rows)] = features.descriptors[rows]
         self._shape = stacked.shape
-        self._stacked = torch.from_numpy(stacked.reshape(-1, dimension).T.copy())  # (D, C * K)
+        stacked = torch.from_numpy(stacked.reshape(-1, dimension).T.copy())  # (D, C * K)
+        self._stacked, self._device = stacked.to(device), device
         self._min_cosine = min_cosine
 
     def votes(self, query: LocalFeatures) -> np.ndarray:
@@ -115,7 +123,7 @@ class VoteRetrieval:
         import torch
 
         views, count, _ = self._shape
-        descriptors = torch.from_numpy(query.descriptors[:count])  # (N, D)
+        descriptors = torch.from_numpy(query.descriptors[:count]).to(self._device)  # (N, D)
         if len(descriptors) < 2:
             return np.zeros(views, np.int64)
         cosine = descriptors @ self._stacked  # (N, C * K)
@@ -123,7 +131,7 @@ class VoteRetrieval:
         # mutual where it is the largest of its column; argmax along columns would be far slower
         largest = cosine.amax(dim=0).view(views, count)  # (C, K)
         mutual = best.T >= largest.gather(1, nearest.T)  # (C, N)
-        return (mutual & (best.T > self._min_cosine)).sum(dim=1).numpy()
+        return (mutual & (best.T > self._min_cosine)).sum(dim=1).cpu().numpy()
 
     def retrieve(
         self, crops: Sequence[Crop], features: Sequence[LocalFeatures], count: int
@@ -220,5 +228,5 @@ def create_retrieval(
     describer = create_describer(config, device)
     if describer is None:
         min_cosine = mutual_neighbors(config).min_cosine
-        return VoteRetrieval(reference, _VOTING_KEYPOINTS, min_cosine)
+        return VoteRetrieval(reference, _VOTING_KEYPOINTS, min_cosine, device)
     return DescriptorRetrieval(reference, describer)

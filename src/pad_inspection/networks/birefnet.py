@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pad_inspection import images
+from pad_inspection.networks.onnx_session import create_session
 
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -26,7 +27,7 @@ class BiRefNet:
 
         Args:
             path: ``*.onnx``, a TorchScript file (``*.pt``, ``*.ts``), or a checkpoint folder.
-            device: torch device (TorchScript and folder).
+            device: torch device; see onnx_session for when ONNX stays on the CPU all the same.
             threads: CPU threads of ONNX, 0 = all.
 
         Raises:
@@ -40,9 +41,9 @@ class BiRefNet:
         if path.is_dir():
             self._run = _torch_runner(_load_folder(path), device)
         elif path.suffix == '.onnx':
-            self._run, self._input_px = _onnx_runner(path, threads)
+            self._run, self._input_px = _onnx_runner(path, threads, device)
         elif path.suffix in ('.pt', '.ts', '.pth'):
-            self._run = _torch_runner(_load_torchscript(path), device)
+            self._run = _torch_runner(_load_torchscript(path, device), device)
         else:
             raise ValueError(f'BiRefNet weights {path}: wanted .onnx, .pt, .ts or a folder')
 
@@ -56,7 +57,9 @@ class BiRefNet:
         return images.resize(probability, width, height)
 
 
-def _onnx_runner(path: Path, threads: int) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
+def _onnx_runner(
+    path: Path, threads: int, device: str
+) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
     """Function from batch to logits, and the input size in px."""
     import onnxruntime
 
@@ -64,7 +67,7 @@ def _onnx_runner(path: Path, threads: int) -> tuple[Callable[[np.ndarray], np.nd
     options.intra_op_num_threads = threads
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+        session = create_session(path, options, device)
     except Exception as error:  # onnxruntime's exceptions have no public common class
         raise ValueError(f'{path} is not a usable ONNX file: {error}') from error
     source, last = session.get_inputs()[0], session.get_outputs()[-1].name
@@ -88,12 +91,12 @@ def _torch_runner(network, device: str) -> Callable[[np.ndarray], np.ndarray]:
     return run
 
 
-def _load_torchscript(path: Path):
-    """A TorchScript network."""
+def _load_torchscript(path: Path, device: str):
+    """A TorchScript network; its constants only follow to a device that is named on loading."""
     import torch
 
     try:
-        return torch.jit.load(path, map_location='cpu')
+        return torch.jit.load(path, map_location=device)
     except RuntimeError as error:
         raise ValueError(f'{path} is not a TorchScript file') from error
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pad_inspection.networks.pyramid_decoder import PyramidDecoder, unit_levels
+from pad_inspection.networks.pyramid_decoder import PyramidDecoder, copied_to, unit_levels
 
 # RGB of both pictures, their difference, rendered opacity and segmented probability.
 _RAW_CHANNELS = 11
@@ -31,6 +31,7 @@ def change_levels(
     features: Sequence[np.ndarray],
     alpha: np.ndarray,
     probability: np.ndarray,
+    device: str = 'cpu',
 ) -> list[torch.Tensor]:
     """What the decoder sees of a query and its reference.
 
@@ -39,16 +40,18 @@ def change_levels(
         features: of the backbone for the pair, float32 (2, h_l, w_l, C_l), from the finest.
         alpha: float32 (H, W), rendered opacity.
         probability: float32 (H, W), of object in the query.
+        device: torch device of the result.
 
     Returns:
         float32 (1, C, h_l, w_l) for each level; C as in ``level_channels``.
     """
-    maps = unit_levels([torch.from_numpy(f).permute(0, 3, 1, 2) for f in features])
+    maps = unit_levels([torch.from_numpy(f).to(device).permute(0, 3, 1, 2) for f in features])
     levels = [torch.cat([m[:1], (m[:1] - m[1:]).abs()], dim=1) for m in maps]
     query, reference = (
-        torch.from_numpy(np.ascontiguousarray(p)).permute(2, 0, 1)[None] / 255 for p in pair
+        torch.from_numpy(np.ascontiguousarray(p)).to(device).permute(2, 0, 1)[None] / 255
+        for p in pair
     )
-    masks = torch.from_numpy(np.stack([alpha, probability]).astype(np.float32))[None]
+    masks = torch.from_numpy(np.stack([alpha, probability]).astype(np.float32)).to(device)[None]
     raw = torch.cat([query, reference, (query - reference).abs(), masks], dim=1)
     raw = functional.interpolate(raw, size=levels[0].shape[-2:], mode='area')
     levels[0] = torch.cat([levels[0], raw], dim=1)
@@ -58,12 +61,15 @@ def change_levels(
 class ChangeDecoder:
     """The learnt comparison; call ``predict``."""
 
-    def __init__(self, network: PyramidDecoder, feature_channels: Sequence[int]):
-        """Wrap a decoder.
+    def __init__(
+        self, network: PyramidDecoder, feature_channels: Sequence[int], device: str = 'cpu'
+    ):
+        """Take a decoder.
 
         Args:
-            network: trained with the backbone.
+            network: trained with the backbone; it is copied to the device.
             feature_channels: of the backbone.
+            device: torch device.
 
         Raises:
             ValueError: it was trained with another backbone.
@@ -74,7 +80,8 @@ class ChangeDecoder:
                 f'the learnt comparison takes levels of {network.channels} channels, the backbone '
                 f'gives {wanted}: build the model again with this backbone'
             )
-        self._network = network.eval()
+        self._network = copied_to(network, device)
+        self._device = device
 
     def predict(
         self,
@@ -85,5 +92,5 @@ class ChangeDecoder:
     ) -> np.ndarray:
         """Probability of a defect, float32 (h_0, w_0), 0 to 1; arguments of ``change_levels``."""
         with torch.inference_mode():
-            logits = self._network(change_levels(pair, features, alpha, probability))
-            return torch.sigmoid(logits)[0, 0].numpy()
+            levels = change_levels(pair, features, alpha, probability, self._device)
+            return torch.sigmoid(self._network(levels))[0, 0].cpu().numpy()

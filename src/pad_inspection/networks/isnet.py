@@ -1,4 +1,4 @@
-"""ISNet (dichotomous image segmentation): one salient object in an image, on the CPU.
+"""ISNet (dichotomous image segmentation): one salient object in an image.
 
 The weights come as an ONNX file in half precision with a fixed input of 1024 x 1024. No CPU
 kernel works in half precision, and the auxiliary outputs are of no use here: when it is loaded,
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pad_inspection import images
+from pad_inspection.networks.onnx_session import create_session
 
 _EXPORTED_PX = 1024
 _STRIDE_PX = 64
@@ -22,13 +23,14 @@ _STRIDE_PX = 64
 class ISNet:
     """The network with its weights; call ``predict``."""
 
-    def __init__(self, path: Path, input_px: int = 1024, threads: int = 0):
+    def __init__(self, path: Path, input_px: int = 1024, threads: int = 0, device: str = 'cpu'):
         """Load the network.
 
         Args:
             path: ONNX file.
             input_px: side of the square that pictures are scaled to, a multiple of 64.
             threads: CPU threads, 0 = all.
+            device: torch device; see onnx_session for when it stays on the CPU all the same.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -47,9 +49,7 @@ class ISNet:
         # waiting threads must not take the cores from the steps that follow
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         options.enable_cpu_mem_arena = False  # keeps 0.6 GB less, costs a tenth of the time
-        self._session = onnxruntime.InferenceSession(
-            _resized_model(path, input_px), options, providers=['CPUExecutionProvider']
-        )
+        self._session = create_session(_resized_model(path, input_px), options, device)
         self._input_px = input_px
         self._input_name = self._session.get_inputs()[0].name
 

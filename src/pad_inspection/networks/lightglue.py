@@ -6,6 +6,8 @@ SuperPoint's variant comes only from a file that the user has.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +56,15 @@ class LightGlue:
             )
         name, shape = _VARIANTS[features]
         path = weights.user_path(name, path)
-        network = KorniaLightGlue(None, **shape)
+        if device != 'cpu':
+            # its FlashAttention computes in float16, the CPU in float32
+            shape = {**shape, 'flash': False}
+        with _attention_as_before():
+            network = KorniaLightGlue(None, **shape)
+        # on the CPU it leaves out hopeless keypoints however few there are, on CUDA only of many:
+        # the same matches everywhere are worth more than what that saves
+        limits = network.pruning_keypoint_thresholds
+        network.pruning_keypoint_thresholds = dict.fromkeys(limits, limits['cpu'])
         _load(network, path, name)
         self._network = network.eval().requires_grad_(False).to(device)
         self._device = device
@@ -99,6 +109,18 @@ class LightGlue:
                 }
             )
         return result['matches'][0].cpu().numpy(), result['scores'][0].cpu().numpy()
+
+
+@contextmanager
+def _attention_as_before() -> Iterator[None]:
+    """Keep which kernels torch's attention may use: kornia's class sets that for all networks."""
+    import torch
+
+    before = torch.backends.cuda.flash_sdp_enabled()
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_flash_sdp(before)
 
 
 def _load(network, path: Path, name: str) -> None:

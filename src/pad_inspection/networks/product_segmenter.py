@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from pad_inspection import images
 from pad_inspection.networks import efficientnet_lite
-from pad_inspection.networks.pyramid_decoder import PyramidDecoder, unit_levels
+from pad_inspection.networks.pyramid_decoder import PyramidDecoder, copied_to, unit_levels
 
 INPUT_PX = 320
 LEVELS = len(efficientnet_lite.TAPS)
@@ -22,18 +22,21 @@ LEVELS = len(efficientnet_lite.TAPS)
 CHANNELS = (efficientnet_lite.CHANNELS[0] + 3, *efficientnet_lite.CHANNELS[1:])
 
 
-def segmentation_levels(picture: np.ndarray, features: Sequence[np.ndarray]) -> list[torch.Tensor]:
+def segmentation_levels(
+    picture: np.ndarray, features: Sequence[np.ndarray], device: str = 'cpu'
+) -> list[torch.Tensor]:
     """What the decoder sees.
 
     Args:
         picture: uint8 (INPUT_PX, INPUT_PX, 3).
         features: of the backbone, float32 (1, h_l, w_l, C_l), from the finest.
+        device: torch device of the result.
 
     Returns:
         float32 (1, C, h_l, w_l) for each level; C as in CHANNELS.
     """
-    levels = unit_levels([torch.from_numpy(f).permute(0, 3, 1, 2) for f in features])
-    color = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    levels = unit_levels([torch.from_numpy(f).to(device).permute(0, 3, 1, 2) for f in features])
+    color = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255
     color = functional.interpolate(color, size=levels[0].shape[-2:], mode='area')
     levels[0] = torch.cat([levels[0], color], dim=1)
     return levels
@@ -42,8 +45,12 @@ def segmentation_levels(picture: np.ndarray, features: Sequence[np.ndarray]) -> 
 class ProductSegmenter:
     """The network; call ``predict``."""
 
-    def __init__(self, decoder: PyramidDecoder):
-        """Wrap a decoder of CHANNELS.
+    def __init__(self, decoder: PyramidDecoder, device: str = 'cpu'):
+        """Take a decoder of CHANNELS.
+
+        Args:
+            decoder: it is copied to the device.
+            device: torch device.
 
         Raises:
             FileNotFoundError: the backbone's weights are not installed.
@@ -54,8 +61,9 @@ class ProductSegmenter:
                 f'the segmentation takes levels of {decoder.channels} channels, wanted '
                 f'{CHANNELS}: build the model again'
             )
-        self._decoder = decoder.eval()
-        self._backbone = efficientnet_lite.load(None, LEVELS)
+        self._decoder = copied_to(decoder, device)
+        self._backbone = efficientnet_lite.load(None, LEVELS, device)
+        self._device = device
 
     def predict(self, image: np.ndarray) -> np.ndarray:
         """Probability of object, float32 (H, W) 0..1, of a picture uint8 (H, W, 3)."""
@@ -63,6 +71,6 @@ class ProductSegmenter:
         picture = images.resize(image, INPUT_PX, INPUT_PX)
         features = self._backbone.features(picture[None])
         with torch.inference_mode():
-            logits = self._decoder(segmentation_levels(picture, features))
-            probability = torch.sigmoid(logits)[0, 0].numpy()
+            logits = self._decoder(segmentation_levels(picture, features, self._device))
+            probability = torch.sigmoid(logits)[0, 0].cpu().numpy()
         return images.resize(probability, width, height)

@@ -8,6 +8,7 @@ Pyramid Networks (CVPR 2017), and Ronneberger et al., U-Net (MICCAI 2015).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,6 +79,15 @@ def _block(channels_in: int, channels_out: int) -> nn.Sequential:
 def unit_levels(levels: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Feature vectors (B, C, h, w) scaled to the length sqrt(C): all levels of one size."""
     return [functional.normalize(level, dim=1) * level.shape[1] ** 0.5 for level in levels]
+
+
+def copied_to(network: PyramidDecoder, device: str) -> PyramidDecoder:
+    """A copy for inference on a torch device.
+
+    The network itself stays where it is: inspectors on other devices and the bundle's files are
+    made of it as well.
+    """
+    return copy.deepcopy(network).to(device).eval()
 
 
 def save(network: PyramidDecoder, path: Path) -> None:

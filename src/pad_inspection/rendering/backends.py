@@ -78,6 +78,30 @@ def uses_cuda(device: str) -> bool:
     return device != 'cpu' and torch.cuda.is_available()
 
 
+def torch_device(device: str) -> str:
+    """The torch device that networks run on beside a backend, ready for them.
+
+    Args:
+        device: 'auto' (CUDA when there is any), 'cpu' or 'cuda'.
+
+    Returns:
+        'cpu' or 'cuda'.
+
+    Raises:
+        ValueError: another name.
+        RuntimeError: 'cuda' was asked for and there is no CUDA device.
+    """
+    if not uses_cuda(device):
+        return 'cpu'
+    import torch
+
+    # Thresholds that are calibrated on one device are used on another, which holds only while both
+    # compute in float32: by default torch lets convolutions on CUDA round to TF32, 10 bits.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    return 'cuda'
+
+
 def create_backend(device: str, threads: int = 0) -> Backend:
     """The backend of a device.
 
