@@ -128,9 +128,13 @@ class RefinementConfig(CheckedOptions):
 
 @dataclass(frozen=True)
 class RenderingConfig(CheckedOptions):
-    """How the splats are rendered."""
+    """How the splats are rendered, and where."""
 
-    device: str = option('auto', 'auto, cpu or cuda', choices=('auto', 'cpu', 'cuda'))
+    device: str = option(
+        'auto',
+        'where splats are drawn and networks run; auto: cuda if there is any',
+        choices=('auto', 'cpu', 'cuda'),
+    )
     threads: int = option(0, 'CPU threads, 0 = all', low=0, high=256)
     silhouette_alpha: float = option(
         0.5, 'rendered alpha above which a pixel is object', low=0.01, high=0.99

@@ -43,7 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--iterations', type=int, help='steps of the Gaussian fit')
     parser.add_argument('--mapper', choices=('pycolmap', 'hloc'), help='what triangulates')
-    parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
+    parser.add_argument(
+        '--device',
+        choices=('auto', 'cpu', 'cuda'),
+        default='auto',
+        help='where splats are fitted and networks run (default: auto, cuda if there is any)',
+    )
     parser.add_argument('--seed', type=int, help='seed of everything random (default 0)')
     parser.add_argument(
         '--resume', type=Path, metavar='DIR', help='keep checkpoints there and continue from them'
@@ -112,6 +117,7 @@ def build_bundle(
         ``out``.
 
     Raises:
+        RuntimeError: ``rendering.device`` is 'cuda' and there is none.
         FileNotFoundError, ValueError: bad data set, or a model too poor to inspect with.
     """
     import shutil
@@ -125,6 +131,7 @@ def build_bundle(
     from pad_inspection.offline.fit_gaussians import fit_gaussians
     from pad_inspection.offline.train_networks import train_networks
     from pad_inspection.pipeline import Inspector
+    from pad_inspection.rendering.backends import torch_device
     from pad_inspection.rendering.gaussians import read_ply, write_ply
     from pad_inspection.rendering.photographs import Photographs
 
@@ -137,7 +144,12 @@ def build_bundle(
         work.mkdir(parents=True, exist_ok=True)
         with progress('map') as update:
             mapping = map_views(
-                views, config.mapping, config.inspection.localization, work, progress=update
+                views,
+                config.mapping,
+                config.inspection.localization,
+                work,
+                progress=update,
+                device=torch_device(device),
             )
         with progress('fit') as update:
             fit = fit_gaussians(

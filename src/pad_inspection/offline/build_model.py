@@ -85,6 +85,7 @@ def map_views(
     localization: LocalizationConfig,
     work_dir: Path,
     progress: Callable[[float, str], None] | None = None,
+    device: str = 'cpu',
 ) -> MappingResult:
     """Map views with known cameras.
 
@@ -95,6 +96,7 @@ def map_views(
             neighbours whatever the matcher: the known cameras tell right matches from wrong ones.
         work_dir: the COLMAP model is written to its folder 'sfm'.
         progress: called with the share that is done (0 to 1) and a text.
+        device: torch device of the networks.
 
     Raises:
         ModelTooPoorError: too few views or points, short tracks, large reprojection error.
@@ -107,7 +109,7 @@ def map_views(
     if config.mapper == 'hloc':
         check_hloc()
     # queries are matched long after the mapping: say at once when they could not be
-    create_matcher(localization)
+    create_matcher(localization, device)
     tell = progress or (lambda fraction, text: None)
     if len(views) < 3:
         raise ModelTooPoorError(f'{len(views)} views, wanted at least 3 and rather 50 or more')
@@ -115,8 +117,8 @@ def map_views(
         raise ValueError('two training views have the same name')
     with torch_threads(1):
         extracted = []
-        extractor = create_extractor(localization)
-        describer = create_describer(localization)
+        extractor = create_extractor(localization, device)
+        describer = create_describer(localization, device)
         for index, view in enumerate(views):
             extracted.append(extract_view(view, extractor, localization.crop_px, describer))
             tell(0.5 * (index + 1) / len(views), f'features of view {index + 1}/{len(views)}')

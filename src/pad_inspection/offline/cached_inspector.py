@@ -71,14 +71,17 @@ class CachedInspector(Inspector):
         """
         super().__init__(reference, gaussians, *args, **kwargs)
         self._store = store
+        # on CUDA results differ a little and times a lot; on the CPU the name of the device is
+        # left out, so that results that were stored before networks had one are still found
+        where = () if self.device == 'cpu' else (self.device,)
         self._reference_digest = _digest(
             *reference.names, reference.poses, reference.descriptors, reference.points,
-            reference.global_descriptors,
+            reference.global_descriptors, *where,
         )  # fmt: skip
         self._gaussians_digest = _digest(gaussians.means, gaussians.opacities, gaussians.sh)
         decoder = self.networks.segmentation
         weights = [] if decoder is None else [v.numpy() for v in decoder.state_dict().values()]
-        self._segmentation_digest = _digest(self.config.segmentation, *weights)
+        self._segmentation_digest = _digest(self.config.segmentation, *weights, *where)
         self._stored_ms: dict[str, float] = {}
 
     def observe(self, frame, cam_from_object=None) -> Observation:

@@ -209,7 +209,9 @@ def _learn(
 
     comparison, decision = config.inspection.comparison, config.inspection.decision
     statistics = level_statistics([s.seen.levels for s in usable])
-    comparator = Comparator(comparison, statistics, inspector.networks.comparison)
+    comparator = Comparator(
+        comparison, statistics, inspector.networks.comparison, inspector.device
+    )
     residuals = [comparator.residual(s.seen.levels) for s in usable]
     expected_residual, expected_maps = None, [None] * len(usable)
     if comparison.uncertainty_weight > 0:

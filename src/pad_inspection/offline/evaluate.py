@@ -85,7 +85,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, required=True, help='folder for the report')
     parser.add_argument('--preset', choices=PRESETS, default='ours', help='method (default: ours)')
     parser.add_argument('--limit', type=int, metavar='N', help='only the first N pictures')
-    parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), help='where to render')
+    parser.add_argument(
+        '--device',
+        choices=('auto', 'cpu', 'cuda'),
+        help='where splats are drawn and networks run (default: as in the bundle)',
+    )
 
 
 def evaluate_views(

@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--piece', action='store_true', help='the pictures show one piece')
     parser.add_argument('--config', type=Path, help='YAML with inspection options to change')
     parser.add_argument(
-        '--device', choices=('auto', 'cpu', 'cuda'), help='where to render (default: auto)'
+        '--device',
+        choices=('auto', 'cpu', 'cuda'),
+        help='where splats are drawn and networks run (default: as in the options)',
     )
 
 

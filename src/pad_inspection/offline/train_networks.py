@@ -28,6 +28,7 @@ from pad_inspection.networks.product_networks import ProductNetworks
 from pad_inspection.networks.pyramid_decoder import PyramidDecoder
 from pad_inspection.offline.synthetic_scenes import SceneMaker, SyntheticScene
 from pad_inspection.regions import hole_mask, region_weight
+from pad_inspection.rendering.backends import torch_device
 from pad_inspection.rendering.relighting import relight
 from pad_inspection.rendering.renderer import SplatScene
 
@@ -121,6 +122,7 @@ def train_on(
         progress: see ``train_networks``.
     """
     wants_segmentation, wants_comparison = _used_networks(inspection)
+    device = torch_device(inspection.rendering.device)
     scenes = []
     for number in range(config.scenes):
         maker = makers[number % len(makers)]
@@ -128,7 +130,7 @@ def train_on(
         progress(0.25 * (number + 1) / config.scenes, f'{number + 1} of {config.scenes} scenes')
     segmentation = comparison = None
     if wants_segmentation:
-        backbone = efficientnet_lite.load(None, product_segmenter.LEVELS)
+        backbone = efficientnet_lite.load(None, product_segmenter.LEVELS, device)
         examples = []
         for number, (_, scene) in enumerate(scenes):
             rng = np.random.default_rng([seed, number, 1])
@@ -140,6 +142,7 @@ def train_on(
             config,
             start=start.segmentation,
             seed=seed,
+            device=device,
             progress=lambda fraction, text: progress(
                 0.35 + 0.2 * fraction, f'segmentation {text}'
             ),
@@ -147,8 +150,8 @@ def train_on(
     if wants_comparison:
         segment = None
         if segmentation is not None:
-            segment = product_segmenter.ProductSegmenter(segmentation).predict
-        making = _ComparisonExamples(inspection, segment)
+            segment = product_segmenter.ProductSegmenter(segmentation, device).predict
+        making = _ComparisonExamples(inspection, segment, device)
         examples = []
         for number, (maker, scene) in enumerate(scenes):
             rng = np.random.default_rng([seed, number, 2])
@@ -161,6 +164,7 @@ def train_on(
             start=start.comparison,
             positive_weight=_DEFECT_WEIGHT,
             seed=seed,
+            device=device,
             progress=lambda share, text: progress(0.75 + 0.25 * share, f'comparison {text}'),
         )
     return ProductNetworks(segmentation, comparison)
@@ -174,6 +178,7 @@ def fit_decoder(
     start: PyramidDecoder | None = None,
     positive_weight: float = 1.0,
     seed: int = 0,
+    device: str = 'cpu',
     progress: Callable[[float, str], None] = lambda fraction, text: None,
 ) -> PyramidDecoder:
     """Fit a decoder to examples.
@@ -186,8 +191,13 @@ def fit_decoder(
         config: epochs and learning rate.
         start: weights to start from if it is of the same levels; None = random ones.
         positive_weight: of pixels with target 1 in the cross-entropy.
-        seed: of weights and order.
+        seed: of weights and order. On CUDA gradients are summed in any order, so that there the
+            same seed gives nearly the same decoder.
+        device: torch device to fit on.
         progress: called with a fraction and a text.
+
+    Returns:
+        The decoder, on the CPU.
 
     Raises:
         ValueError: the loss became NaN or infinite.
@@ -197,7 +207,7 @@ def fit_decoder(
         network = PyramidDecoder(channels)
     if start is not None and start.channels == network.channels:
         network = copy.deepcopy(start)
-    network.train()
+    network.to(device).train()
     batch = min(_BATCH, len(examples))
     steps = config.epochs * (len(examples) // batch)
     optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=1e-3)
@@ -210,9 +220,11 @@ def fit_decoder(
         if len(order) < batch:
             order = rng.permutation(len(examples)).tolist()
         chosen = [examples[order.pop()] for _ in range(batch)]
-        levels = [torch.cat(level).float() for level in zip(*(e.levels for e in chosen))]
-        target = torch.cat([e.target for e in chosen]).float()
-        counts = torch.cat([e.counts for e in chosen]).float()
+        levels = [
+            torch.cat(level).to(device).float() for level in zip(*(e.levels for e in chosen))
+        ]
+        target = torch.cat([e.target for e in chosen]).to(device).float()
+        counts = torch.cat([e.counts for e in chosen]).to(device).float()
         if rng.random() < 0.5:
             levels = [level.flip(-1) for level in levels]
             target, counts = target.flip(-1), counts.flip(-1)
@@ -225,7 +237,7 @@ def fit_decoder(
         optimizer.step()
         schedule.step()
         progress((step + 1) / steps, f'loss {loss.item():.3f}')
-    return network.eval()
+    return network.cpu().eval()
 
 
 def _loss(logits, target, counts, positive_weight: float):
@@ -272,18 +284,20 @@ class _ComparisonExamples:
         self,
         inspection: InspectionConfig,
         segment: Callable[[np.ndarray], np.ndarray] | None,
+        device: str,
     ):
         """Load the backbone.
 
         Args:
             inspection: how pictures are composed and compared.
             segment: probability of object (H, W) of a picture; None = the true one is used.
+            device: torch device of the networks.
         """
         self._inspection = inspection
         self._segment = segment
         plain = dataclasses.replace(inspection.comparison, learned_weight=0.0)
-        self._comparator = Comparator(plain)
-        self._inpainter = create_inpainter(inspection.background)
+        self._comparator = Comparator(plain, device=device)
+        self._inpainter = create_inpainter(inspection.background, device)
         self.channels = level_channels(self._comparator.feature_channels)
 
     def example(

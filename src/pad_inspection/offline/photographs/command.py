@@ -45,6 +45,7 @@ from pad_inspection.offline.photographs.arguments import add_source_arguments
 from pad_inspection.offline.photographs.estimate import EstimatedCameras, estimate_cameras
 from pad_inspection.offline.photographs.options import PhotographsConfig
 from pad_inspection.offline.photographs.scale import KnownScale, read_point_distance
+from pad_inspection.rendering.backends import torch_device
 
 REPORT = 'cameras.json'
 
@@ -57,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--features', default='aliked', choices=('aliked', 'xfeat', 'sift'))
     parser.add_argument('--matcher', default='lightglue', choices=('lightglue', 'mutual_nn'))
     parser.add_argument('--seed', type=int, default=0, help='of everything random')
+    parser.add_argument(
+        '--device',
+        choices=('auto', 'cpu', 'cuda'),
+        default='auto',
+        help='where networks run (default: auto, cuda if there is any)',
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,7 +84,7 @@ def make_class_dir(
     """Write a data set of photographs with their cameras.
 
     Args:
-        arguments: what add_source_arguments gave, and seed.
+        arguments: what add_source_arguments gave, seed and device.
         photo_dir: the photographs.
         class_dir: where the data set goes.
         localization: features and matcher for mapping.
@@ -87,6 +94,7 @@ def make_class_dir(
         The report, as written to cameras.json.
 
     Raises:
+        RuntimeError: device 'cuda' was asked for and there is none.
         ModelTooPoorError: the photographs do not give cameras that can be trusted.
         FileNotFoundError, ValueError: bad input.
     """
@@ -97,7 +105,8 @@ def make_class_dir(
         config = from_dict(PhotographsConfig, {'sequence_window': arguments.sequence}, config)
     paths = photos.find_photos(photo_dir)
     given = read_camera(arguments.camera) if arguments.camera else None
-    segment = _segmenter() if arguments.segment else None
+    device = torch_device(arguments.device)
+    segment = _segmenter(device) if arguments.segment else None
     if (class_dir / 'transforms.json').exists() or (class_dir / 'train').exists():
         raise ValueError(f'{class_dir} holds a data set already: name another folder')
     class_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +124,7 @@ def make_class_dir(
             known = _known_scale(arguments, paths)
             report = _from_photos(
                 paths, given, known, target, config, localization, segment,
-                arguments.seed or 0, update,
+                arguments.seed or 0, update, device,
             )  # fmt: skip
         write_json(target / REPORT, report)
         class_dir.mkdir(exist_ok=True)
@@ -147,11 +156,11 @@ def _silent(title: str):
     return nullcontext(lambda fraction, text='': None)
 
 
-def _segmenter() -> Callable[[np.ndarray], np.ndarray]:
+def _segmenter(device: str) -> Callable[[np.ndarray], np.ndarray]:
     """The default segmentation network."""
     from pad_inspection.background.segmentation import create_segmenter
 
-    return create_segmenter(SegmentationConfig()).segment
+    return create_segmenter(SegmentationConfig(), device=device).segment
 
 
 def _known_scale(arguments: argparse.Namespace, paths: list[Path]) -> KnownScale:
@@ -174,7 +183,7 @@ def _known_scale(arguments: argparse.Namespace, paths: list[Path]) -> KnownScale
 
 
 def _from_photos(
-    paths, given, known: KnownScale, class_dir, config, localization, segment, seed, update
+    paths, given, known: KnownScale, class_dir, config, localization, segment, seed, update, device
 ) -> dict:
     """Cameras from the photographs alone."""
     guess = photos.guess_camera(paths, given, config.max_side_px)
@@ -187,7 +196,7 @@ def _from_photos(
     with tempfile.TemporaryDirectory(prefix='pad_cameras_') as work_dir:
         found = estimate_cameras(
             views, known, config, localization, Path(work_dir),
-            fixed_intrinsics=guess.source == 'given', seed=seed, progress=update,
+            fixed_intrinsics=guess.source == 'given', seed=seed, progress=update, device=device,
         )  # fmt: skip
     _write(views, found, class_dir)
     return {'method': 'photographs', 'intrinsics': guess.source, **found.report}

@@ -78,6 +78,7 @@ def estimate_cameras(
     fixed_intrinsics: bool,
     seed: int = 0,
     progress: Callable[[float, str], None] = lambda fraction, text: None,
+    device: str = 'cpu',
 ) -> EstimatedCameras:
     """Cameras of views whose poses are not known.
 
@@ -91,6 +92,7 @@ def estimate_cameras(
             coefficient of the lens are estimated, from the given ones.
         seed: of everything random.
         progress: called with the share that is done and a text.
+        device: torch device of the networks.
 
     Raises:
         ModelTooPoorError: too few photographs fit together, or what they give contradicts their
@@ -98,7 +100,7 @@ def estimate_cameras(
         ValueError: the known length refers to a photograph without a camera.
     """
     with torch_threads(1):
-        extractor = create_extractor(localization)
+        extractor = create_extractor(localization, device)
         photos, thumbnails, masks = [], [], []
         for number, view in enumerate(views):
             progress(0.4 * number / len(views), f'features of photograph {number + 1}')
@@ -110,7 +112,7 @@ def estimate_cameras(
             photos,
             thumbnails,
             mutual_neighbors(localization),
-            create_matcher(localization),
+            create_matcher(localization, device),
             config,
             seed=seed,
             progress=lambda f, text: progress(0.4 + 0.3 * f, text),
