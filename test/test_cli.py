@@ -121,6 +121,23 @@ def doctor_rows(capsys, tmp_path, **localization):
     return code, {r['name']: r for r in json.loads(out) if r['group'] == 'localisation'}
 
 
+def test_doctor_tells_where_networks_run(capsys, tmp_path):
+    import torch
+
+    path = tmp_path / 'options.yaml'
+    for device, found in (('cpu', True), ('cuda', torch.cuda.is_available())):
+        path.write_text(json.dumps({'rendering': {'device': device}}))
+        code, out, _ = run(capsys, 'doctor', '--json', '--config', path)
+        rows = {row['name']: row for row in json.loads(out)}
+        assert rows['networks']['found'] == found and code == (0 if found else 1)
+        assert device in rows['networks']['detail']
+    import onnxruntime
+
+    providers = onnxruntime.get_available_providers()
+    assert rows['onnxruntime: cuda']['found'] == ('CUDAExecutionProvider' in providers)
+    assert not rows['onnxruntime: cuda']['needed']
+
+
 def test_doctor_tells_why_a_network_of_the_user_is_not_usable(capsys, tmp_path):
     code, rows = doctor_rows(capsys, tmp_path)
     assert code == 0

@@ -42,6 +42,9 @@ PACKAGES: dict[str, tuple[str, bool, str]] = {
     'hloc': ('optional localisation peer', False, 'install hloc from its repository'),
 }
 
+# distribution -> what brings the same modules
+STAND_INS = {'onnxruntime': 'onnxruntime-gpu'}
+
 # What the default configuration loads.
 NEEDED_WEIGHTS = ('isnet', 'efficientnet_lite0', 'xfeat')
 
@@ -65,14 +68,23 @@ class Finding:
     detail: str
 
 
+def _version(name: str) -> str:
+    """Version of an installed distribution, empty where there is none."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ''
+
+
 def _packages() -> list[Finding]:
     """Installed Python packages."""
     findings = []
     for name, (purpose, needed, remedy) in PACKAGES.items():
-        try:
-            version = importlib.metadata.version(name)
-            findings.append(Finding('packages', name, True, needed, f'{version} ({purpose})'))
-        except importlib.metadata.PackageNotFoundError:
+        names = [name, STAND_INS[name]] if name in STAND_INS else [name]
+        versions = [version for version in map(_version, names) if version]
+        if versions:
+            findings.append(Finding('packages', name, True, needed, f'{versions[0]} ({purpose})'))
+        else:
             detail = f'{purpose}; get it with: {remedy}'
             findings.append(Finding('packages', name, False, needed, detail))
     return findings
@@ -86,8 +98,8 @@ def _attempt(group: str, name: str, needed: bool, look: Callable[[], str], remed
         return Finding(group, name, False, needed, f'{error}; {remedy}')
 
 
-def _backends() -> list[Finding]:
-    """Renderers and ROS 2."""
+def _backends(config: InspectionConfig) -> list[Finding]:
+    """Renderers, where networks run, and ROS 2."""
 
     def cpu_renderer() -> str:
         from pad_inspection.rendering import cpu_backend
@@ -101,6 +113,23 @@ def _backends() -> list[Finding]:
             raise RuntimeError('no CUDA device')
         importlib.import_module('gsplat')
         return torch.cuda.get_device_name(0)
+
+    def networks() -> str:
+        import torch
+
+        from pad_inspection.rendering.backends import torch_device
+
+        # the GPU's name is asked for only where there is one
+        if torch_device(config.rendering.device) == 'cuda':
+            return f'torch on cuda, {torch.cuda.get_device_name(0)}'
+        return f'torch on the cpu (rendering.device is {config.rendering.device})'
+
+    def onnx_on_cuda() -> str:
+        from pad_inspection.networks.onnx_session import has_cuda
+
+        if not has_cuda():
+            raise RuntimeError('ISNet, and BiRefNet in ONNX, run on the CPU')
+        return 'CUDAExecutionProvider'
 
     def ros() -> str:
         importlib.import_module('rclpy')
@@ -117,6 +146,14 @@ def _backends() -> list[Finding]:
             'backends', 'render: cpu', True, cpu_renderer, 'python tools/build_rasterizer.py'
         ),
         _attempt('backends', 'render: gsplat', False, cuda_renderer, 'only with an NVIDIA GPU'),
+        _attempt('backends', 'networks', True, networks, 'set rendering.device to auto or cpu'),
+        _attempt(
+            'backends',
+            'onnxruntime: cuda',
+            False,
+            onnx_on_cuda,
+            'onnxruntime-gpu in place of onnxruntime would run them on an NVIDIA GPU',
+        ),
         _attempt('ros', 'rclpy', False, ros, 'make setup, or source a ROS 2 installation'),
         _attempt('ros', 'pad_msgs', False, messages, 'make setup, or colcon build'),
     ]
@@ -196,7 +233,7 @@ def examine(config: InspectionConfig) -> list[Finding]:
     machine = f'{platform.machine()}, {os.cpu_count()} cores, {platform.platform()}'
     here = Finding('machine', f'Python {sys.version.split()[0]}', True, True, machine)
     localization = _localization(config.localization)
-    return [here, *_packages(), *_backends(), *localization, *_weights(config)]
+    return [here, *_packages(), *_backends(config), *localization, *_weights(config)]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
