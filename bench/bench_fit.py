@@ -6,6 +6,8 @@ the silhouettes, alpha in holes and memory; written to out/bench/fit_<name>.json
 A NeRF-synthetic scene (transforms_train.json and transforms_test.json) is fitted to all training
 views and measured on all test views. Of another class folder some views are held out.
 
+Where there is an NVIDIA GPU the same is done on it after the CPU, written to fit_<name>_cuda.json.
+
 Examples:
   make bench-fit
   make bench-fit ARGS='--data out/benchmark/offroad_car'
@@ -131,6 +133,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('--sh-degree', type=int)
     parser.add_argument('--max-gaussians', type=int)
     parser.add_argument('--threads', type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument(
+        '--device', nargs='+', choices=('cpu', 'cuda'),
+        help='default: cpu, and cuda where there is a GPU',
+    )  # fmt: skip
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
         '--resume', type=Path, metavar='DIR',
@@ -163,13 +169,25 @@ def main() -> None:
     changes |= {'max_gaussians': options.max_gaussians, 'profile': options.profile}
     config = from_dict(FitConfig, {k: v for k, v in changes.items() if v is not None})
     views, held_out = read_views(options)
-    name = options.name or class_name(options.data)
-    clock = Clock(options.resume)
+    on_both = ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
+    for device in options.device or on_both:
+        measure(options, config, views, held_out, device)
+
+
+def measure(
+    options: argparse.Namespace, config: FitConfig, views: list, held_out: list | None, device: str
+) -> None:
+    """Fit on one device, print and write the record."""
+    suffix = '' if device == 'cpu' else f'_{device}'
+    name = (options.name or class_name(options.data)) + suffix
+    checkpoints = options.resume and options.resume.with_name(options.resume.name + suffix)
+    clock = Clock(checkpoints)
+    print(f'on {device}')
     # no structure from motion: the fit starts from the visual hull alone
     nothing = np.zeros((0, 3))
     result = fit_gaussians(
-        views, nothing, nothing, config, seed=options.seed, progress=clock.tell, device='cpu',
-        threads=options.threads, held_out=held_out, checkpoint_dir=options.resume,
+        views, nothing, nothing, config, seed=options.seed, progress=clock.tell, device=device,
+        threads=options.threads, held_out=held_out, checkpoint_dir=checkpoints,
     )  # fmt: skip
     seconds, cpu_seconds = clock.last
     record = {
@@ -188,7 +206,12 @@ def main() -> None:
         'config': to_dict(config),
         'curve': clock.curve(),
     }
-    out = options.out or Path(f'out/bench/fit_{name}.json')
+    if device == 'cuda':
+        record['gpu'] = torch.cuda.get_device_name(0)
+        record['peak_gpu_memory_mb'] = torch.cuda.max_memory_allocated() // 1024**2
+    out = Path(f'out/bench/fit_{name}.json')
+    if options.out:
+        out = options.out.with_stem(options.out.stem + suffix)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record, indent=1))
     for key, value in record['quality'].items():

@@ -2,7 +2,7 @@
 
 Gaussians lie on a sphere that is ``--fill`` of the image wide. Least time of several runs, in
 milliseconds, of the processor for one thread, else of the clock; written to out/bench/render.json
-as well.
+as well. Where there is an NVIDIA GPU, "gsplat" is what draws on it instead.
 
 The others, once for each size on one thread, to compare with: "torch", plain torch operations
 (torch_tiles.py); "taichi", kernels compiled for this processor (taichi_tiles.py); "litesplat", the
@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pad_inspection.datatypes import Camera
 from pad_inspection.rendering import cpu_backend
 
 SH_DEGREE = 2
@@ -133,6 +134,35 @@ def measure_other(module, count: int, size: int, fill: float) -> tuple[float, fl
     return times[0] * block.blocks_in_image, times[1] * block.blocks_in_image
 
 
+def measure_gsplat(count: int, size: int, repeats: int, fill: float) -> tuple[float, float]:
+    """Milliseconds of forward, and of forward and backward, on the GPU."""
+    from pad_inspection.rendering.gsplat_backend import GsplatBackend
+
+    tensors, viewmat, pinhole = scene(count, size, fill)
+    tensors = [tensor.detach().cuda().requires_grad_() for tensor in tensors]
+    viewmat, backend = viewmat.cuda(), GsplatBackend()
+    fx, fy, cx, cy = pinhole.intrinsics
+    camera = Camera(size, size, np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]))
+
+    def forward():
+        image, alpha, _ = backend.draw(tensors, viewmat, camera, SH_DEGREE)
+        return image, alpha
+
+    # the GPU works on after a call has returned: without waiting for it only launches are timed
+    def without_gradient():
+        with torch.no_grad():
+            forward()
+        torch.cuda.synchronize()
+
+    def with_gradient():
+        image, alpha = forward()
+        torch.autograd.grad(image.sum() + alpha.sum(), tensors)
+        torch.cuda.synchronize()
+
+    clock = time.perf_counter
+    return least_ms(without_gradient, repeats, clock), least_ms(with_gradient, repeats, clock)
+
+
 def others(names: list[str]) -> dict:
     """Modules of the other ways that can be imported; tells why one cannot."""
     found = {}
@@ -222,6 +252,12 @@ def main() -> None:
     for name, module in others(arguments.others).items():
         for count, size in itertools.product(arguments.counts, arguments.sizes):
             add(name, count, size, 1, measure_other(module, count, size, arguments.fill))
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    if gpu:
+        for count, size in itertools.product(arguments.counts, arguments.sizes):
+            times = measure_gsplat(count, size, arguments.repeats, arguments.fill)
+            add('gsplat', count, size, 0, times)
+        print(f'gsplat: on {gpu}, no threads of the CPU')
     for ratio in ratios(rows):
         print(
             f'{ratio["gaussians"]} Gaussians, {ratio["size_px"]} px, one thread: '
@@ -232,6 +268,7 @@ def main() -> None:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     record = {
         'processor': processor(),
+        'gpu': gpu,
         'load': os.getloadavg()[0],
         'sh_degree': SH_DEGREE,
         'fill': arguments.fill,
