@@ -8,6 +8,17 @@ onnx = pytest.importorskip('onnx')
 
 
 @pytest.fixture
+def no_onnx_on_cuda(monkeypatch):
+    """As if the installed onnxruntime were that of the CPU, which has not said so yet."""
+    from pad_inspection.networks import onnx_session
+
+    monkeypatch.setattr(onnx_session, 'has_cuda', lambda: False)
+    onnx_session._tell_of_the_cpu.cache_clear()
+    yield
+    onnx_session._tell_of_the_cpu.cache_clear()
+
+
+@pytest.fixture
 def stand_in(tmp_path):
     """A network with ISNet's interface: half precision, fixed sizes, an output that is not used.
 
@@ -62,6 +73,15 @@ def test_runs_at_another_size_in_single_precision(stand_in, input_px):
     # (255 - 128) / 256 + .5 and (0 - 128) / 256 + .5
     np.testing.assert_allclose(probability[:, :40], 0.99609375, atol=1e-6)
     np.testing.assert_allclose(probability[:, 80:], 0.0, atol=1e-6)
+
+
+def test_says_once_that_it_stays_on_the_cpu(stand_in, no_onnx_on_cuda, caplog):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    on_cpu, *others = (ISNet(stand_in, 64, device=d) for d in ('cpu', 'cuda', 'cuda'))
+    told = [record.message for record in caplog.records if 'onnxruntime-gpu' in record.message]
+    assert len(told) == 1 and 'run on the CPU' in told[0]
+    for other in others:
+        np.testing.assert_array_equal(other.predict(image), on_cpu.predict(image))
 
 
 def test_refuses_other_files_and_sizes(tmp_path, stand_in):
