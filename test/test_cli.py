@@ -121,6 +121,19 @@ def doctor_rows(capsys, tmp_path, **localization):
     return code, {r['name']: r for r in json.loads(out) if r['group'] == 'localisation'}
 
 
+def test_cuda_without_a_gpu_is_told_in_a_line(capsys, tmp_path, demo_bundle):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip('there is a CUDA device')
+    data = demo_bundle.parents[1] / 'data' / 'coupe'
+    code, _, err = run(
+        capsys, 'evaluate', demo_bundle, data, '--out', tmp_path / 'out', '--device', 'cuda'
+    )
+    assert code == 2
+    assert err.count('\n') == 1 and "take 'auto' or 'cpu'" in err
+
+
 def test_doctor_tells_where_networks_run(capsys, tmp_path):
     import torch
 

@@ -123,11 +123,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     ) as error:
         if debug:
             raise
-        print(f'pad: error: {" ".join(str(error).split())}', file=sys.stderr)
-        return 2
+        return _fail(error)
+    except RuntimeError as error:
+        # of these only the wrong device is the user's to mend; imported late, as numpy comes along
+        from pad_inspection.rendering.backends import NoCudaError
+
+        if debug or not isinstance(error, NoCudaError):
+            raise
+        return _fail(error)
     except KeyboardInterrupt:
         print('pad: interrupted', file=sys.stderr)
         return 130
+
+
+def _fail(error: Exception) -> int:
+    """Say what was wrong; the exit code."""
+    print(f'pad: error: {" ".join(str(error).split())}', file=sys.stderr)
+    return 2
 
 
 if __name__ == '__main__':

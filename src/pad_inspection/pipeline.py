@@ -80,7 +80,7 @@ class Inspector:
 
         Raises:
             FileNotFoundError: weights of a chosen network are not there.
-            RuntimeError: 'cuda' was asked for and there is no CUDA device.
+            NoCudaError: 'cuda' was asked for and there is no CUDA device.
             ValueError: a network that was not trained for this product is to be used, or
                 photographs are to be compared and there are none.
         """

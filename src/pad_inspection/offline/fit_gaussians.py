@@ -156,7 +156,7 @@ def fit_gaussians(
         FileNotFoundError: a picture or the rasterizer is missing.
         ValueError: too few views, no object in them, or shapes that do not fit.
         FitDivergedError: NaN or infinity during the fit.
-        RuntimeError: 'cuda' was asked for and there is no CUDA device.
+        NoCudaError: 'cuda' was asked for and there is no CUDA device.
     """
     from pad_inspection.rendering.fit_renderer import create_fit_renderer
 

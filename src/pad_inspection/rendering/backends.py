@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
+class NoCudaError(RuntimeError):
+    """CUDA was asked for, and there is no such device."""
+
+
 class Backend(Protocol):
     """Draws Gaussians.
 
@@ -67,14 +71,17 @@ def uses_cuda(device: str) -> bool:
 
     Raises:
         ValueError: another name.
-        RuntimeError: 'cuda' was asked for and there is no CUDA device.
+        NoCudaError: 'cuda' was asked for and there is no CUDA device.
     """
     import torch
 
     if device not in ('auto', 'cpu', 'cuda'):
         raise ValueError(f"device {device!r}, wanted 'auto', 'cpu' or 'cuda'")
     if device == 'cuda' and not torch.cuda.is_available():
-        raise RuntimeError("device 'cuda' was asked for, but torch finds no CUDA device")
+        raise NoCudaError(
+            "device 'cuda' was asked for, but torch finds no CUDA device: take 'auto' or 'cpu', "
+            'or see what `nvidia-smi` and `pad doctor` say'
+        )
     return device != 'cpu' and torch.cuda.is_available()
 
 
@@ -89,7 +96,7 @@ def torch_device(device: str) -> str:
 
     Raises:
         ValueError: another name.
-        RuntimeError: 'cuda' was asked for and there is no CUDA device.
+        NoCudaError: 'cuda' was asked for and there is no CUDA device.
     """
     if not uses_cuda(device):
         return 'cpu'
@@ -111,7 +118,7 @@ def create_backend(device: str, threads: int = 0) -> Backend:
 
     Raises:
         ValueError: another name.
-        RuntimeError: 'cuda' was asked for and there is no CUDA device.
+        NoCudaError: 'cuda' was asked for and there is no CUDA device.
         FileNotFoundError: the C++ rasterizer is not compiled.
     """
     if not uses_cuda(device):

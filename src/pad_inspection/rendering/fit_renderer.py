@@ -142,7 +142,7 @@ def create_fit_renderer(device: str, threads: int = 0) -> CpuFitRenderer | Gspla
 
     Raises:
         ValueError: another device.
-        RuntimeError: 'cuda' was asked for and there is no CUDA device.
+        NoCudaError: 'cuda' was asked for and there is no CUDA device.
         FileNotFoundError: the C++ rasterizer is not compiled.
     """
     return GsplatFitRenderer() if uses_cuda(device) else CpuFitRenderer(threads)

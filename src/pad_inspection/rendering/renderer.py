@@ -65,7 +65,7 @@ class SplatScene:
 
         Raises:
             ValueError: there are no Gaussians, or ``uncertainty`` has another length.
-            RuntimeError: 'cuda' was asked for and there is no CUDA device.
+            NoCudaError: 'cuda' was asked for and there is no CUDA device.
             FileNotFoundError: the C++ rasterizer is not compiled.
         """
         import torch

@@ -94,7 +94,7 @@ def make_class_dir(
         The report, as written to cameras.json.
 
     Raises:
-        RuntimeError: device 'cuda' was asked for and there is none.
+        NoCudaError: device 'cuda' was asked for and there is none.
         ModelTooPoorError: the photographs do not give cameras that can be trusted.
         FileNotFoundError, ValueError: bad input.
     """
