@@ -3,9 +3,11 @@ import json
 import numpy as np
 import pytest
 
+from helpers.stand_in_weights import dino_state
 from pad_inspection import comparison
 from pad_inspection.comparison import Comparator, LevelMaps
 from pad_inspection.config import ComparisonConfig, from_dict, preset_config
+from pad_inspection.networks import backbones
 
 SIZE = 160
 
@@ -93,6 +95,32 @@ def test_defects_stand_out(comparator, change, place):
     assert y0 - 3 <= peak[0] < y1 + 3 and x0 - 3 <= peak[1] < x1 + 3
     config = ComparisonConfig()
     assert comparison.image_score(bad, config) > 5 * comparison.image_score(good, config)
+
+
+def test_a_transformer_of_the_user_compares_as_well(tmp_path):
+    import torch
+
+    path = tmp_path / 'dino.pth'
+    torch.save(dino_state(), path)
+    config = ComparisonConfig(input_px=224, backbone='dino', backbone_weights=str(path))
+    plain = Comparator(config)
+    normal = [plain.compare_levels(*_scene(seed)) for seed in (1, 2, 3)]
+    assert len(set(plain.names)) == 8 and plain.names[0] == 'features_block0'
+    comparator = Comparator(config, comparison.level_statistics(normal))
+    query, *rest = _scene()
+    query[70:90, 70:90] = (220, 30, 30)
+    amap = comparator.compare(query, *rest)
+    row, column = np.unravel_index(np.nanargmax(amap), amap.shape)
+    assert 68 <= row < 92 and 68 <= column < 92
+    with pytest.raises(FileNotFoundError, match='comparison.backbone_weights'):
+        Comparator(ComparisonConfig(backbone='dino'))
+
+
+def test_every_backbone_can_be_chosen():
+    for name in backbones.NAMES:
+        assert ComparisonConfig(backbone=name).backbone == name
+    with pytest.raises(ValueError, match="'resnet', wanted one of: efficientnet_lite0"):
+        backbones.create_backbone('resnet', '', 4)
 
 
 def test_small_misalignment_and_brightness_do_not(comparator):

@@ -18,6 +18,7 @@ import numpy as np
 
 from pad_inspection import distances, images
 from pad_inspection.config import ComparisonConfig
+from pad_inspection.networks.backbones import create_backbone
 from pad_inspection.regions import SILHOUETTE_ALPHA, local_contrast, region_weight
 
 if TYPE_CHECKING:
@@ -123,17 +124,10 @@ class Comparator:
                 backbone.
         """
         self._config = config
-        if config.backbone == 'efficientnet_b4':
-            from pad_inspection.networks import efficientnet_b4, weights
-
-            path = weights.user_path('efficientnet_b4', config.backbone_weights)
-            self._backbone = efficientnet_b4.load(path, config.num_levels, device)
-        else:
-            from pad_inspection.networks import efficientnet_lite
-
-            path = config.backbone_weights or None
-            self._backbone = efficientnet_lite.load(path, config.num_levels, device)
-        self.names = tuple(f'features_{s}' for s in self._backbone.strides)
+        self._backbone = create_backbone(
+            config.backbone, config.backbone_weights, config.num_levels, device
+        )
+        self.names = self._backbone.names
         if config.color_weight > 0:
             self.names += ('color',)
         if config.hue_weight > 0:

@@ -167,8 +167,8 @@ class ComparisonConfig(CheckedOptions):
 
     backbone: str = option(
         'efficientnet_lite0',
-        'efficientnet_lite0, or efficientnet_b4 (from backbone_weights)',
-        choices=('efficientnet_lite0', 'efficientnet_b4'),
+        'efficientnet_lite0, or from backbone_weights efficientnet_b4 or dino (DINO, DINOv2)',
+        choices=('efficientnet_lite0', 'efficientnet_b4', 'dino'),
     )
     backbone_weights: str = option('', 'weights file; empty = the installed one')
     num_levels: int = option(4, 'feature levels, from the finest', low=1, high=4)

@@ -49,6 +49,44 @@ def write_netvlad(path, layers, mean=(120.0, 110.0, 100.0)):
     return path
 
 
+def dino_state(channels=128, depth=4, patch=14, grid=4, version=2):
+    """State dictionary of the layout of a published transformer, small; random weights."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape, scale=0.05):
+        return scale * torch.randn(*shape, generator=generator)
+
+    hidden = 4 * channels
+    state = {
+        'cls_token': random(1, 1, channels),
+        'pos_embed': random(1, 1 + grid**2, channels),
+        'patch_embed.proj.weight': random(channels, 3, patch, patch),
+        'patch_embed.proj.bias': random(channels),
+        'norm.weight': 1 + random(channels),
+        'norm.bias': random(channels),
+    }
+    if version == 2:
+        state['mask_token'] = random(1, channels)
+    for block in (f'blocks.{index}' for index in range(depth)):
+        for name, rows, columns in (
+            ('attn.qkv', 3 * channels, channels),
+            ('attn.proj', channels, channels),
+            ('mlp.fc1', hidden, channels),
+            ('mlp.fc2', channels, hidden),
+        ):
+            state[f'{block}.{name}.weight'] = random(rows, columns)
+            state[f'{block}.{name}.bias'] = random(rows)
+        for name in ('norm1', 'norm2'):
+            state[f'{block}.{name}.weight'] = 1 + random(channels)
+            state[f'{block}.{name}.bias'] = random(channels)
+        if version == 2:
+            for name in ('ls1', 'ls2'):
+                state[f'{block}.{name}.gamma'] = 0.5 + random(channels)
+    return state
+
+
 def write_superpoint(path, picture=None):
     """Random weights of SuperPoint whose detector fires often; returns the path.
 

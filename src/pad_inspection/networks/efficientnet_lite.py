@@ -20,6 +20,7 @@ class EfficientNetFeatures:
     """Outputs of some blocks of an EfficientNet.
 
     Attributes:
+        names: of each level.
         channels: of each level.
         strides: px per cell of each level.
         centers_px: pixel index (first pixel = 0) under the first cell of each level.
@@ -51,6 +52,7 @@ class EfficientNetFeatures:
         import torch
 
         self.channels, self.strides, self.centers_px = channels, strides, centers_px
+        self.names = tuple(f'features_{stride}' for stride in strides)
         self._taps = taps
         self._network = folded(network.eval().requires_grad_(False)).to(device)
         self._device = device

@@ -144,6 +144,16 @@ _FILES = (
         'in comparison.backbone_weights',
     ),
     WeightFile(
+        'dino',
+        'comparison',
+        'user',
+        'comparison.backbone_weights',
+        '',
+        'Apache-2.0',
+        'get a checkpoint of DINO or DINOv2 of its authors, such as dinov2_vits14_pretrain.pth, '
+        'and name the file in comparison.backbone_weights',
+    ),
+    WeightFile(
         'birefnet',
         'segmentation',
         'user',

@@ -180,9 +180,7 @@ class BlenderRenderer:
             )
 
 
-def _write_scene(
-    scene: Scene, work_dir: Path, threads: int, part_ids: bool, device: str
-) -> Path:
+def _write_scene(scene: Scene, work_dir: Path, threads: int, part_ids: bool, device: str) -> Path:
     """Write a scene file with its meshes and textures."""
     shapes = PartShapes(scene.library)
     materials: dict[str, dict[str, Any]] = {}

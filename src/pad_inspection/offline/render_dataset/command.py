@@ -10,8 +10,8 @@ Examples:
 
 The same seed and profile give the same files, byte for byte, on one machine and one version of
 Blender. On another processor single pixels may differ by one level, because the denoiser and the
-ray tracer use other vector instructions, and on a GPU (--device) by a few levels; poses, defects and masks do
-not change.
+ray tracer use other vector instructions, and on a GPU (--device) by a few levels; poses, defects
+and masks do not change.
 
 A run that was stopped goes on where it was when it is started again with the same arguments.
 --renderer light needs no Blender: flat pictures for trying things out.
