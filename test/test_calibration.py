@@ -15,6 +15,7 @@ CALIBRATION = Calibration(
     expected_residual=np.array([0.25, 0.5], np.float32),
     surface_threshold=0.5,
     joined_pixel_threshold=0.7,
+    joined_image_threshold=0.9,
 )
 
 
@@ -27,6 +28,7 @@ def test_round_trip(tmp_path):
     np.testing.assert_array_equal(loaded.expected_residual, [0.25, 0.5])
     assert loaded.surface_threshold == 0.5
     assert loaded.joined_pixel_threshold == 0.7
+    assert loaded.joined_image_threshold == 0.9
 
 
 def test_no_threshold_holds_for_other_options():
@@ -34,6 +36,7 @@ def test_no_threshold_holds_for_other_options():
     other = made.without_thresholds(keep_statistics=True)
     assert np.isnan([other.image_threshold, other.pixel_threshold]).all()
     assert other.surface_threshold == other.joined_pixel_threshold == 0
+    assert other.joined_image_threshold == 0
     assert other.level_statistics == {'names': []} and other.normal_scores == made.normal_scores
     assert made.without_thresholds(keep_statistics=False).level_statistics is None
 

@@ -84,6 +84,24 @@ def test_views_are_joined_on_the_surface():
     assert object_score([0.9], CONFIG, [quiet]) == pytest.approx(0.9)
 
 
+def test_joined_maps_decide_as_well():
+    views = [judged(1.0), *[replace(judged(1.0), piece_score=0.9, piece_views=2)] * 2]
+    last = replace(judged(1.0), piece_score=1.1, piece_views=4)
+    assert decide_object(views, CONFIG, 0.8).score == pytest.approx(0.9 * 0.8)
+    result = decide_object([*views, last], CONFIG, 0.8)
+    assert (result.verdict, result.score) == (Verdict.REJECT, pytest.approx(1.1 * 0.8))
+    assert '0 of 4 judged views anomalous, their maps, joined, show a defect' in result.message
+    # what was joined of more views counts, also where it is less
+    calm = replace(last, piece_score=0.1)
+    earlier = [replace(v, piece_score=3.0) for v in views[1:]]
+    assert decide_object([*earlier, calm], CONFIG).score == pytest.approx(0.5)
+    # the views' own score is never lowered, and a view that was not judged says nothing
+    assert decide_object([judged(4.0), calm], CONFIG).score == pytest.approx(2.0)
+    lost = replace(failed(Reason.DEADLINE_MISSED), piece_score=9.0, piece_views=5)
+    assert decide_object([judged(1.0), lost], CONFIG).verdict == Verdict.PASS
+    assert decide_object([lost], CONFIG).verdict == Verdict.UNDETERMINED
+
+
 def test_object_threshold_moves_the_limit():
     assert decide_object([judged(3.0)], CONFIG, object_threshold=2.0).verdict == Verdict.PASS
     assert decide_object([judged(1.0)], CONFIG, object_threshold=0.4).verdict == Verdict.REJECT

@@ -27,6 +27,7 @@ LAYERS = [
         'pose_trust',
         'pipeline',
         'object_inspection',
+        'piece_views',
         'recognition',
     },
     {'offline', 'ros'},

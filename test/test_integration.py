@@ -55,6 +55,7 @@ def test_build_gives_a_model_that_localises_and_scores(small_bundle, test_images
     assert math.isfinite(inspector.info.anomaly_threshold)
     calibration = inspector.calibration
     assert 0 < calibration.joined_pixel_threshold < 1.2 * calibration.pixel_threshold
+    assert 0 < calibration.joined_image_threshold < 1.2 * calibration.image_threshold
     test = test_images[0]
     inspection = inspector.inspect(Frame(test.load_image(), test.camera))
     assert inspection.pose.status == PoseStatus.LOCALIZED, inspection.message

@@ -24,6 +24,7 @@ from pad_inspection.object_inspection import (
     inspect_object,
     join_inspections,
 )
+from pad_inspection.piece_views import PieceViews
 from pad_inspection.pipeline import Inspector
 
 pytestmark = pytest.mark.slow
@@ -112,6 +113,8 @@ def test_a_view_that_contradicts_the_others_is_put_right(inspector, views):
 def test_the_maps_of_one_piece_are_joined(inspector, demo_dir):
     views = [t for t in read_test_images(demo_dir) if t.defect == 'added'][:3]
     assert len({t.object_id for t in views}) == 1
+    # other options than the model's have no limits, and without one nothing is judged
+    inspector.calibration = dataclasses.replace(inspector.calibration, image_threshold=4.0)
     found = [inspector.inspect(frame) for frame in frames_of(views)]
     lost = Inspection(Verdict.UNDETERMINED, Reason.NOT_LOCALIZED)
     joined = join_inspections(inspector, [found[0], lost, *found[1:]])
@@ -131,6 +134,17 @@ def test_the_maps_of_one_piece_are_joined(inspector, demo_dir):
     again = join_inspections(inspector, found)
     assert all(one.regions and one.regions[0].max_score >= 0.5 for one in again)
     assert all(region.area_px >= 30 for one in again for region in one.regions)
+    # what the maps say of the piece, all at once or as its views come
+    inspector.calibration = dataclasses.replace(inspector.calibration, joined_image_threshold=2.0)
+    again = join_inspections(inspector, found)
+    highest = max(one.joined_score for one in again)
+    assert [one.piece_score for one in again] == pytest.approx([highest / 2.0] * len(found))
+    assert {one.piece_views for one in again} == {len(found)}
+    pieces = PieceViews()
+    coming = [pieces.add(inspector, dataclasses.replace(f, object_id='p')) for f in found]
+    assert [one.piece_views for one in coming] == [0, *range(2, len(found) + 1)]
+    assert coming[-1].piece_score == pytest.approx(highest / 2.0)
+    assert coming[-1].query is not None and coming[-1].timings_ms['join'] > 0
     alone = join_inspections(inspector, [found[0], lost])
     assert alone[0].joined_map is None and np.isnan(alone[0].joined_score)
 

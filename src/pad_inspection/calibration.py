@@ -29,6 +29,8 @@ class Calibration:
             where views are not joined there.
         joined_pixel_threshold: as pixel_threshold, of maps that the views of a piece are joined in
             (joined_views.py); 0 where it is not known.
+        joined_image_threshold: limit on the highest image score among the joined maps of a piece;
+            0 where it is not known.
         score_min, score_max: range of normal map scores; for colours only.
         min_inliers, min_silhouette_iou, min_agreement: poses below any of them are rejected.
         sure_agreement: least agreement of the normal views; a pose that reaches it stands even
@@ -49,6 +51,7 @@ class Calibration:
     object_threshold: float = 1.0
     surface_threshold: float = 0.0
     joined_pixel_threshold: float = 0.0
+    joined_image_threshold: float = 0.0
     score_min: float = 0.0
     score_max: float = 1.0
     min_inliers: int = 0
@@ -76,6 +79,7 @@ class Calibration:
             pixel_threshold=math.nan,
             surface_threshold=0.0,
             joined_pixel_threshold=0.0,
+            joined_image_threshold=0.0,
             level_statistics=self.level_statistics if keep_statistics else None,
         )
 

@@ -319,6 +319,9 @@ class Inspection:
         joined_map: float32 (H, W), anomaly_map with what the other views of the piece show at the
             same places (joined_views.py); None when they were not joined.
         joined_score: image-level score of joined_map, NaN without.
+        piece_score: highest joined_score of the piece's judged views over the model's limit for
+            it, from as many views as ``piece_views``; NaN where they were not joined.
+        piece_views: views of the piece that were joined for piece_score.
         timings_ms: milliseconds of each step, in order.
         camera_name, object_id, stamp_ns: as in the Frame.
     """
@@ -340,6 +343,8 @@ class Inspection:
     camera: Camera | None = None
     joined_map: np.ndarray | None = None
     joined_score: float = float('nan')
+    piece_score: float = float('nan')
+    piece_views: int = 0
     timings_ms: dict[str, float] = field(default_factory=dict)
     camera_name: str = ''
     object_id: str = ''

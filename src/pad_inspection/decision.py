@@ -29,6 +29,7 @@ class ViewResult:
         inspection_id: identifies the result.
         camera_name: which camera.
         surface: float (P,) of Inspection.surface, or None.
+        piece_score, piece_views: of the Inspection.
     """
 
     verdict: Verdict
@@ -38,6 +39,8 @@ class ViewResult:
     inspection_id: str = ''
     camera_name: str = ''
     surface: np.ndarray | None = field(default=None, compare=False, repr=False)
+    piece_score: float = float('nan')
+    piece_views: int = 0
 
     @property
     def ratio(self) -> float:
@@ -80,6 +83,8 @@ def view_result(inspection: Inspection, inspection_id: str = '') -> ViewResult:
         inspection_id,
         inspection.camera_name,
         inspection.surface,
+        inspection.piece_score,
+        inspection.piece_views,
     )
 
 
@@ -138,13 +143,24 @@ def object_score(
     return max(score, joined) if math.isfinite(joined) else score
 
 
+def joined_ratio(views: Sequence[ViewResult | Inspection]) -> float:
+    """What the joined maps of a piece say, over their limit; NaN where none were joined.
+
+    Views are joined as they come, so that what was joined of most of them counts.
+    """
+    most = max((view.piece_views for view in views), default=0)
+    found = [v.piece_score for v in views if v.piece_views == most and v.piece_score >= 0]
+    return max(found, default=float('nan'))
+
+
 def decide_object(
     views: Sequence[ViewResult], config: DecisionConfig, object_threshold: float = 1.0
 ) -> ObjectVerdict:
     """Verdict on one object from all its views.
 
-    REJECT when the object's score reaches ``object_threshold``; PASS when it does not and at
-    least ``config.min_views`` views were judged; else UNDETERMINED.
+    REJECT when the object's score, or that of its joined maps (``joined_ratio``, brought to the
+    same limit), reaches ``object_threshold``; PASS when it does not and at least
+    ``config.min_views`` views were judged; else UNDETERMINED.
 
     Args:
         views: results of the object's images, in any order; may be empty.
@@ -160,12 +176,17 @@ def decide_object(
     ratios = [view.ratio for view in known]
     surfaces = [view.surface for view in known if view.surface is not None]
     score = object_score(ratios, config, surfaces)
+    joined = joined_ratio(known) * object_threshold
+    from_maps = bool(ratios) and joined > score
+    score = joined if from_maps else score
     judged, total = len(ratios), len(views)
     anomalous = sum(ratio >= 1 for ratio in ratios)
 
     if ratios and score >= object_threshold:
         message = f'{anomalous} of {judged} judged views anomalous, '
-        if object_score(ratios, config) < object_threshold:
+        if from_maps and object_score(ratios, config, surfaces) < object_threshold:
+            message += 'their maps, joined, show a defect, '
+        elif object_score(ratios, config) < object_threshold:
             message += 'together they show a defect at one place of the surface, '
         message += f'score {score:.2f} >= limit {object_threshold:.2f}'
         verdict, reason = Verdict.REJECT, Reason.ANOMALY

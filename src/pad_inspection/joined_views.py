@@ -47,7 +47,7 @@ class PosedMap:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class SeenMap:
     """A view with what it says against the places of the surface and the points around it."""
 
     view: PosedMap
@@ -85,19 +85,22 @@ class ViewJoiner:
         """
         if len(views) < 2:
             return [view.anomaly_map for view in views]
-        seen = [self._see(view) for view in views]
+        return self.join_seen([self.see(view) for view in views])
+
+    def join_seen(self, seen: Sequence[SeenMap]) -> list[np.ndarray]:
+        """As ``join``, of two views or more that were looked at before."""
         surface = _upper_half([one.surface for one in seen])
         on_gaussians = self._places.on_gaussians(surface)
         free = agreement([one.free for one in seen])
         return [self._mixed(one, on_gaussians, free) for one in seen]
 
-    def _see(self, view: PosedMap) -> _Seen:
-        """What a view says on its own."""
+    def see(self, view: PosedMap) -> SeenMap:
+        """What a view says on its own, for ``join_seen``."""
         place = view.camera, view.cam_from_object
         _, alpha, depth = self._scene.draw(*place, depth=True)
         silhouette = alpha > SILHOUETTE_ALPHA
         where = self._space.in_view(*place, silhouette, depth)
-        return _Seen(
+        return SeenMap(
             view,
             silhouette,
             self._places.evidence(self._scene, *place, view.anomaly_map),
@@ -105,7 +108,7 @@ class ViewJoiner:
             self._space.evidence(where, view.anomaly_map),
         )
 
-    def _mixed(self, seen: _Seen, on_gaussians: np.ndarray, free: np.ndarray) -> np.ndarray:
+    def _mixed(self, seen: SeenMap, on_gaussians: np.ndarray, free: np.ndarray) -> np.ndarray:
         """The map of a view with the joined ones."""
         view = seen.view
         on_surface, known = self._scene.paint(view.camera, view.cam_from_object, on_gaussians)

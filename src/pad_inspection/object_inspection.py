@@ -79,26 +79,49 @@ def join_inspections(inspector: Inspector, inspections: Sequence[Inspection]) ->
             so do all when there is one map only, or when the options join none.
 
     Returns:
-        An inspection for each, in order, with the regions of the joined map. Verdicts stay those
-        of each view alone.
+        An inspection for each, in order, with the regions of the joined map, and what they say of
+        the piece together. Verdicts stay those of each view alone.
     """
     compared = [i for i, one in enumerate(inspections) if one.anomaly_map is not None]
     joined = list(inspections)
     if inspector.joiner is None or len(compared) < 2:
         return joined
     begin = time.perf_counter()
-    maps = inspector.joiner.join([_posed_map(inspections[i]) for i in compared])
+    maps = inspector.joiner.join([posed_map(inspections[i]) for i in compared])
     each_ms = (time.perf_counter() - begin) * 1e3 / len(compared)
-    for index, joined_map in zip(compared, maps):
+    scores = [image_score(m, inspector.config.comparison) for m in maps]
+    together = piece_ratio(inspector, [inspections[i] for i in compared], scores)
+    for index, joined_map, score in zip(compared, maps, scores):
         own = inspections[index]
         joined[index] = dataclasses.replace(
             own,
             joined_map=joined_map,
-            joined_score=image_score(joined_map, inspector.config.comparison),
+            joined_score=score,
+            piece_score=together,
+            piece_views=len(compared),
             regions=_joined_regions(inspector, own, joined_map),
             timings_ms={**own.timings_ms, 'join': each_ms},
         )
     return joined
+
+
+def piece_ratio(
+    inspector: Inspector, inspections: Sequence[Inspection], joined_scores: Sequence[float]
+) -> float:
+    """What the joined maps say of their piece: Inspection.piece_score.
+
+    Args:
+        inspector: the model.
+        inspections: of the piece's views.
+        joined_scores: image score of the joined map of each.
+    """
+    limit = inspector.calibration.joined_image_threshold * inspector.config.decision.margin
+    judged = [
+        score
+        for one, score in zip(inspections, joined_scores, strict=True)
+        if one.verdict != Verdict.UNDETERMINED
+    ]
+    return max(judged) / limit if judged and limit > 0 else float('nan')
 
 
 def _joined_regions(
@@ -119,7 +142,7 @@ def _joined_regions(
     )
 
 
-def _posed_map(inspection: Inspection) -> PosedMap:
+def posed_map(inspection: Inspection) -> PosedMap:
     """The map of an inspection with its place."""
     return PosedMap(inspection.camera, inspection.pose.cam_from_object, inspection.anomaly_map)
 

@@ -7,6 +7,7 @@ any other colour is found only by who is told where it is.
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -157,3 +158,25 @@ class SmallInspector:
             timings_ms={'compare': 1.5},
             **origin,
         )
+
+
+class JoiningInspector(SmallInspector):
+    """One whose maps can be joined, with a real joiner of a small ball."""
+
+    def __init__(self, content):
+        from helpers.splats import random_gaussians
+        from pad_inspection.calibration import Calibration
+        from pad_inspection.config import InspectionConfig
+        from pad_inspection.joined_views import ViewJoiner
+        from pad_inspection.rendering.renderer import SplatScene
+
+        super().__init__(content)
+        self.config = InspectionConfig()
+        self.calibration = Calibration(5.0, 1.0, joined_image_threshold=0.25)
+        ball = random_gaussians(500, degree=0, radius=0.05, size=0.005)
+        scene = SplatScene(ball, device='cpu', threads=1)
+        self.joiner = ViewJoiner(scene, ball, self.config.comparison)
+
+    def inspect(self, frame, cam_from_object=None):
+        found = super().inspect(frame, cam_from_object)
+        return replace(found, camera=frame.camera)

@@ -85,6 +85,22 @@ def test_a_line_for_each_object_says_what_its_score_is_made_of(tmp_path):
     assert (lost['verdict'], lost['reason']) == ('UNDETERMINED', 'NOT_LOCALIZED')
 
 
+def test_joined_maps_count_for_the_object(tmp_path):
+    records = [view('a', 'good', 0.9), view('b', 'added', 0.8), view('b', 'added', 0.6)]
+    assert summarize(records, 'part', 'ours')['object_auroc'] == 0.0
+    for index, ratio in enumerate((0.4, 1.5, 1.5)):
+        seen = replace(records[index].inspection, piece_score=ratio, piece_views=2)
+        records[index] = replace(records[index], inspection=seen)
+    report = summarize(records, 'part', 'ours', DecisionConfig(), 0.95)
+    assert report['object_auroc'] == 1.0
+    assert report['verdicts']['false_rejects'] == report['verdicts']['missed_defects'] == 0
+    write_objects(records, tmp_path / 'objects.csv', DecisionConfig(), 0.95)
+    with open(tmp_path / 'objects.csv', newline='') as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row['score_of_joined_maps'] for row in rows] == ['0.38', '1.425']
+    assert [row['score'] for row in rows] == ['0.9', '1.425']
+
+
 def test_pose_numbers_and_silent_failures():
     records = [view('a', 'good', 0.1, e) for e in (0.2, 0.4, 6.0)] + [view('a', 'good', None)]
     report = summarize(records, 'part', 'ours')

@@ -189,6 +189,8 @@ def test_result_message_and_back():
         camera_name='left',
         object_id='p1',
         surface=np.array([0.5, np.nan, 1.25], np.float32),
+        piece_score=0.75,
+        piece_views=3,
     )
     result = conversions.result_to_message(
         inspection, Header(frame_id='left_optical_frame'), inspection_id='i', seconds=1.25
@@ -206,9 +208,11 @@ def test_result_message_and_back():
     assert view.verdict == Verdict.REJECT and view.camera_name == 'left'
     assert view.ratio == pytest.approx(1.5)
     np.testing.assert_array_equal(view.surface, [0.5, np.nan, 1.25])
-    alone = replace(inspection, surface=None)
+    assert (view.piece_score, view.piece_views) == (0.75, 3)
+    alone = replace(inspection, surface=None, piece_score=float('nan'), piece_views=0)
     result = conversions.result_to_message(alone, Header(), inspection_id='i')
-    assert conversions.view_result_of_message(result).surface is None
+    view = conversions.view_result_of_message(result)
+    assert view.surface is None and np.isnan(view.piece_score) and view.piece_views == 0
 
 
 def test_every_status_has_a_code_and_defaults_are_safe():

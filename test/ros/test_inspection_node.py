@@ -61,6 +61,22 @@ def test_verdicts_maps_debug_pictures_and_triggers(line):
     assert len(markers[1].markers) == 2 and markers[1].markers[1].pose.position.z > 0.2
 
 
+def test_results_tell_what_the_views_of_a_piece_say_together(line):
+    line.start_inspection(inspector='helpers.small_inspector:JoiningInspector')
+    for number, (name, defect) in enumerate(
+        [('a', False), ('b', True), ('a', False), ('b', True)]
+    ):
+        picture = line.image(defect)
+        line.trigger(name, conversions.stamp_to_ns(picture.header.stamp), ['camera'], 2)
+        line.send(picture)
+        result = line.result_of(picture.header)
+        if number < 2:
+            assert np.isnan(result.piece_score) and result.piece_views == 0
+        else:
+            assert result.piece_views == 2 and 'join' in result.step_names
+            assert (result.piece_score > 0.5) == defect
+
+
 def test_bad_input_is_answered_and_the_node_goes_on(line):
     line.start_inspection(camera_info_timeout=0.3)
 

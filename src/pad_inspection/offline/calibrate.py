@@ -234,9 +234,7 @@ def _learn(
             scores / chosen.threshold, decision, config.calibration.views_per_object
         ),
         surface_threshold=surface_threshold,
-        joined_pixel_threshold=_joined_pixel_threshold(
-            inspector, usable, maps, config.calibration.views_per_object
-        ),
+        **_joined_limits(inspector, usable, maps, float(chosen.threshold), config),
         score_min=float(np.median(pixels)),
         score_max=float(pixels.max()),
         **limits,
@@ -311,25 +309,38 @@ def pixel_threshold(maps: Sequence[np.ndarray]) -> float:
     return float(max(np.quantile(pixels, PIXEL_QUANTILE), 1e-6))
 
 
-def _joined_pixel_threshold(
-    inspector: Inspector, usable: list[_Sample], maps: list[np.ndarray], views_per_object: int
-) -> float:
-    """The pixel threshold of joined maps, 0 where none are joined.
+def _joined_limits(
+    inspector: Inspector,
+    usable: list[_Sample],
+    maps: list[np.ndarray],
+    image_threshold: float,
+    config: BuildConfig,
+) -> dict[str, float]:
+    """Thresholds of joined maps, none where maps are not joined.
 
-    Views of a real piece are in the same light. Were they all alike, their threshold would be that
-    of a single view; were they independent, that of drawn pieces. The geometric middle is taken.
+    Views of a real piece are in the same light. Were they all alike, their thresholds would be
+    those of a single view; were they independent, those of drawn pieces. The geometric middle is
+    taken.
     """
+    from pad_inspection.comparison import image_score
     from pad_inspection.joined_views import PosedMap
     from pad_inspection.offline.object_limits import drawn_pieces
 
     if inspector.joiner is None:
-        return 0.0
+        return {}
+    comparison, decision = config.inspection.comparison, config.inspection.decision
     views = [PosedMap(s.seen.camera, s.seen.pose.cam_from_object, m) for s, m in zip(usable, maps)]
     groups = [s.normal.group for s in usable]
-    joined = []
-    for chosen in drawn_pieces(groups, views_per_object):
-        joined += inspector.joiner.join([views[i] for i in chosen])
-    return math.sqrt(pixel_threshold(joined) * pixel_threshold(maps))
+    joined, scores = [], []
+    for chosen in drawn_pieces(groups, config.calibration.views_per_object):
+        of_piece = inspector.joiner.join([views[i] for i in chosen])
+        scores.append(max(image_score(m, comparison) for m in of_piece))
+        joined += of_piece
+    drawn = float(np.quantile(scores, 1 - decision.max_false_reject_rate))
+    return {
+        'joined_pixel_threshold': math.sqrt(pixel_threshold(joined) * pixel_threshold(maps)),
+        'joined_image_threshold': math.sqrt(drawn * image_threshold),
+    }
 
 
 def _pose_limits(usable: list[_Sample]) -> dict[str, float | int]:

@@ -163,10 +163,10 @@ def _joined(inspector, records: list[ViewRecord]) -> list[ViewRecord]:
 
 
 def _object_scores(
-    records: list[ViewRecord], decision: DecisionConfig
+    records: list[ViewRecord], decision: DecisionConfig, object_threshold: float
 ) -> list[tuple[str, bool, float]]:
     """(object, defective, score), the score from the object's views that were compared."""
-    from pad_inspection.decision import object_score
+    from pad_inspection.decision import joined_ratio, object_score
 
     rows = []
     for object_id in sorted({r.object_id for r in records}):
@@ -177,6 +177,8 @@ def _object_scores(
         ratios = [i.score / i.threshold if i.threshold > 0 else i.score for i in compared]
         surfaces = [i.surface for i in compared if i.surface is not None]
         score = object_score(ratios, decision, surfaces) if compared else float('inf')
+        joined = joined_ratio(compared) * object_threshold
+        score = joined if joined > score else score
         rows.append((object_id, defective, score))
     return rows
 
@@ -231,7 +233,7 @@ def summarize(
     scores = _finite_ranks(np.array([r.score for r in records]))
     curve = pixel_curve_of(records) if curve is None else curve
     decision = decision or DecisionConfig()
-    objects = _object_scores(records, decision)
+    objects = _object_scores(records, decision, object_threshold)
     object_labels = np.array([defective for _, defective, _ in objects])
     object_scores = _finite_ranks(np.array([score for *_, score in objects]))
     both = 'needs intact and defective ones'
@@ -346,14 +348,14 @@ def write_objects(
         decision: rules of the objects' verdicts.
         object_threshold: limit on an object's score (calibration).
     """
-    from pad_inspection.decision import decide_object, object_score, view_result
+    from pad_inspection.decision import decide_object, joined_ratio, object_score, view_result
     from pad_inspection.surface import surface_score
 
     with open(path, 'w', newline='') as stream:
         writer = csv.writer(stream)
         writer.writerow(
             ['object_id', 'defect', 'views', 'judged', 'score_of_views', 'score_at_places',
-             'score', 'limit', 'verdict', 'reason', 'message']
+             'score_of_joined_maps', 'score', 'limit', 'verdict', 'reason', 'message']
         )  # fmt: skip
         for object_id in sorted({r.object_id for r in records}):
             of_object = [r for r in records if r.object_id == object_id]
@@ -364,6 +366,7 @@ def write_objects(
             scores = (
                 object_score(ratios, decision),
                 surface_score(surfaces, decision.worst_share),
+                joined_ratio(views) * object_threshold,
                 piece.score,
                 object_threshold,
             )

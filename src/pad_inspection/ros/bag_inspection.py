@@ -12,6 +12,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
 
 from pad_inspection.datatypes import Inspection, Reason, Verdict
+from pad_inspection.piece_views import PieceViews
 from pad_inspection.ros import conversions, interfaces
 from pad_inspection.ros.association import TriggerAssociation
 from pad_inspection.ros.bag import BagWriter, RecordedMessage, bag_topics, read_bag
@@ -68,6 +69,7 @@ def inspect_bag(
         f'/{topic.of(c)}' for c in cameras.values() for topic in (interfaces.RESULTS, *MAKERS)
     }
     counts: Counter[str] = Counter()
+    pieces = PieceViews()
     with BagWriter(target, storage=storage) as writer:
         writer.write(
             f'/{interfaces.MODEL_INFO.name}',
@@ -79,7 +81,7 @@ def inspect_bag(
             writer.write(message.topic, message.message_type, message.time_ns, message.data)
             if message.topic in cameras:
                 camera = cameras[message.topic]
-                verdict = _inspect(message, camera, lookup, model, rectified, writer)
+                verdict = _inspect(message, camera, lookup, model, rectified, pieces, writer)
                 counts[verdict.name] += 1
                 on_image(lookup.num_images)
     return counts
@@ -124,6 +126,7 @@ def _inspect(
     lookup: _Lookup,
     model: Model,
     rectified: bool,
+    pieces: PieceViews,
     writer: BagWriter,
 ) -> Verdict:
     """Inspect one image and write what comes of it; tells the verdict."""
@@ -138,7 +141,7 @@ def _inspect(
         frame = build_frame(
             message, info, camera_name=camera, object_id=object_id, rectified=rectified
         )
-        inspection = model.inspector.inspect(frame)
+        inspection = pieces.add(model.inspector, model.inspector.inspect(frame))
     except ValueError as error:
         inspection = Inspection(
             Verdict.UNDETERMINED,

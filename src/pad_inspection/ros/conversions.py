@@ -311,6 +311,8 @@ def result_to_message(
         step_names=list(inspection.timings_ms),
         step_times_ms=[float(value) for value in inspection.timings_ms.values()],
         object_type=object_type,
+        piece_score=float(inspection.piece_score),
+        piece_views=int(inspection.piece_views),
     )
     if inspection.surface is not None:
         message.surface = array.array('f', inspection.surface.astype(np.float32).tobytes())
@@ -341,6 +343,8 @@ def view_result_of_message(message: InspectionResult) -> ViewResult:
         message.inspection_id,
         message.camera_name,
         np.array(message.surface, np.float32) if len(message.surface) else None,
+        float(message.piece_score),
+        int(message.piece_views),
     )
 
 

@@ -24,6 +24,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 from pad_inspection.datatypes import Frame, Inspection, Reason, Verdict
+from pad_inspection.piece_views import PieceViews
 from pad_inspection.ros import conversions, interfaces, parameters
 from pad_inspection.ros.diagnostics import status
 from pad_inspection.ros.frame_building import build_frame
@@ -57,6 +58,7 @@ class InspectionNode(LifecycleNode):
         self._intake: Intake | None = None
         self._results: ResultPublisher | None = None
         self._rig: RigViews | None = None
+        self._pieces = PieceViews()
         self._worker: threading.Thread | None = None
         self._deadline_timer = None
         self._throttle = Throttle(_LOG_PERIOD_S)
@@ -101,6 +103,7 @@ class InspectionNode(LifecycleNode):
             self._config.check_cameras()
             layout = read_line_layout(self._config)
             self._rig = _rig(self._config)
+            self._pieces = PieceViews()
             self._monitor = _monitor(self._config)
             self._models.configure(self._config)
             self._results = ResultPublisher(self, self._config)
@@ -232,6 +235,8 @@ class InspectionNode(LifecycleNode):
                 reason=Reason.DEADLINE_MISSED,
                 message=self._late_message(queued),
             )
+        if model is not None:
+            inspection = self._pieces.add(model.inspector, inspection)
         self._publish(queued, inspection, product, model)
 
     def _look(self, queued: QueuedFrame) -> Found | None:
