@@ -104,8 +104,11 @@ def line_calibration(
             build.calibration.views_per_object,
         ),
         surface_threshold=max(highest, default=0.0),
-        # which pictures show the same piece is not known: as much as that of single views
+        # which pictures show the same piece is not known: as much as those of single views
         joined_pixel_threshold=known.joined_pixel_threshold * pixels / known.pixel_threshold,
+        joined_image_threshold=(
+            known.joined_image_threshold * float(chosen.threshold) / known.image_threshold
+        ),
         num_normals=len(scores),
         false_reject_bound=float(chosen.bound),
         wanted_false_reject_rate=decision.max_false_reject_rate,

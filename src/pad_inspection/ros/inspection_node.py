@@ -228,6 +228,9 @@ class InspectionNode(LifecycleNode):
             return
         _, inspection, product, model = found
         inspection = self._intake.place(queued, inspection, product)
+        if model is not None:
+            # before the deadline is looked at: it takes time as well
+            inspection = self._pieces.add(model.inspector, inspection)
         if self._is_late(queued) and inspection.verdict != Verdict.UNDETERMINED:
             inspection = dataclasses.replace(
                 inspection,
@@ -235,8 +238,6 @@ class InspectionNode(LifecycleNode):
                 reason=Reason.DEADLINE_MISSED,
                 message=self._late_message(queued),
             )
-        if model is not None:
-            inspection = self._pieces.add(model.inspector, inspection)
         self._publish(queued, inspection, product, model)
 
     def _look(self, queued: QueuedFrame) -> Found | None:
