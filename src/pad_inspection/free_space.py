@@ -34,7 +34,7 @@ class PointsInView:
 
     Attributes:
         shape: (H, W) of the picture.
-        rows, columns: int (Q,), pixel of each point, clipped to the picture.
+        rows, columns: int32 (Q,), pixel of each point, clipped to the picture.
         seen: bool (Q,), in the picture and not hidden by the object.
         beside: bool (Q,), seen, and the object is not behind the point.
         cell_px: odd, about the size of a cell of the grid in the picture.
@@ -89,7 +89,9 @@ class FreeSpace:
         columns, rows = np.floor(pixels).astype(np.int64).T
         inside = (columns >= 0) & (rows >= 0)
         inside &= (columns < camera.width) & (rows < camera.height)
-        columns, rows = columns.clip(0, camera.width - 1), rows.clip(0, camera.height - 1)
+        # views are kept until their piece is complete: half the memory
+        columns = columns.clip(0, camera.width - 1).astype(np.int32)
+        rows = rows.clip(0, camera.height - 1).astype(np.int32)
         on_object = silhouette[rows, columns]
         surface = np.nan_to_num(depth[rows, columns], nan=np.inf)
         seen = inside & (~on_object | (distance <= surface + self._slack))
