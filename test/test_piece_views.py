@@ -1,5 +1,7 @@
 """Views of pieces that come one by one; the model is small, and no picture is inspected."""
 
+import gc
+import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -18,12 +20,16 @@ from pad_inspection.rendering.renderer import SplatScene
 CAMERA = test_camera(64)
 
 
+class Model(SimpleNamespace):
+    """What PieceViews needs of an inspector."""
+
+
 @pytest.fixture(scope='module')
 def inspector():
     gaussians = random_gaussians(2000, degree=0, radius=0.05, size=0.003)
     scene = SplatScene(gaussians, device='cpu', threads=1)
     config = InspectionConfig()
-    return SimpleNamespace(
+    return Model(
         config=config,
         calibration=Calibration(2.0, 1.0, joined_image_threshold=0.5),
         joiner=ViewJoiner(scene, gaussians, config.comparison),
@@ -70,15 +76,20 @@ def test_what_cannot_be_joined_stays_as_it_is(inspector):
     ):
         assert pieces.add(inspector, other) is other
     for without in (
-        SimpleNamespace(),
-        SimpleNamespace(**{**vars(inspector), 'joiner': None}),
-        SimpleNamespace(**{**vars(inspector), 'calibration': Calibration(2.0, 1.0)}),
+        Model(),
+        Model(**{**vars(inspector), 'joiner': None}),
+        Model(**{**vars(inspector), 'calibration': Calibration(2.0, 1.0)}),
     ):
         assert pieces.add(without, one) is one
     # views of a model that was exchanged are not joined with those of the new one
-    exchanged = SimpleNamespace(**vars(inspector))
+    exchanged = Model(**vars(inspector))
     assert pieces.add(exchanged, one).piece_views == 0
     assert pieces.add(inspector, one).piece_views == 2
+    # nor do they keep it in memory
+    gone = weakref.ref(exchanged)
+    del exchanged
+    gc.collect()
+    assert gone() is None
 
 
 def test_memory_is_bounded(inspector):
@@ -86,7 +97,3 @@ def test_memory_is_bounded(inspector):
     for azimuth in (0.0, 10.0, 20.0):
         assert pieces.add(inspector, inspection(azimuth, 0.2)).piece_views == 0
     assert len(pieces._kept) == 1
-    pieces = PieceViews()
-    for number in range(300):
-        pieces._kept.append(number)
-    assert len(pieces._kept) == 256

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,8 @@ _MAX_VIEWS = 256
 class _Kept:
     """A view of a piece."""
 
-    inspector: Inspector
+    # weak: a model that was exchanged must not stay in memory for its last views
+    inspector: weakref.ref[Inspector]
     object_id: str
     inspection: Inspection
     seen: SeenMap
@@ -85,14 +87,14 @@ class PieceViews:
         light = dataclasses.replace(
             inspection, query=None, reference=None, object_mask=None, rendered_alpha=None
         )
-        kept = _Kept(inspector, inspection.object_id, light, joiner.see(posed_map(inspection)))
-        self._kept.append(kept)
+        seen = joiner.see(posed_map(inspection))
+        self._kept.append(_Kept(weakref.ref(inspector), inspection.object_id, light, seen))
         while sum(one.size for one in self._kept) > self._memory and len(self._kept) > 1:
             self._kept.popleft()
         views = [
             one
             for one in self._kept
-            if one.object_id == inspection.object_id and one.inspector is inspector
+            if one.object_id == inspection.object_id and one.inspector() is inspector
         ]
         if len(views) < 2:
             return inspection

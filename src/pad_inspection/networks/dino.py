@@ -110,7 +110,8 @@ def load(path: Path, num_levels: int = MAX_LEVELS, device: str = 'cpu') -> DinoF
         state.setdefault('mask_token', network.mask_token)
         network.load_state_dict(state)
     except (
-        RuntimeError, TypeError, AttributeError, KeyError, IndexError, pickle.UnpicklingError,
+        RuntimeError, TypeError, AttributeError, KeyError, IndexError, ZeroDivisionError,
+        pickle.UnpicklingError,
     ) as error:  # fmt: skip
         reason = ' '.join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f'{path} does not hold weights of DINO or DINOv2: {reason}') from error
