@@ -221,11 +221,11 @@ class ComparisonConfig(CheckedOptions):
         high=8.0,
     )
     match_light: str = option(
-        'gain',
-        'give the render the light of the query first. normals: a smooth function of the surface '
-        'normal, for pieces that lie otherwise under the lamps than in the pictures of the model; '
-        'gain: one factor; none',
-        choices=('normals', 'gain', 'none'),
+        'transfer',
+        'give the render the light of the query first. transfer: light from other sides, with the '
+        'shadows of the object on itself, for pieces that lie otherwise under the lamps than in '
+        'the pictures of the model; gain: one factor; none',
+        choices=('transfer', 'gain', 'none'),
     )
     num_photographs: int = option(
         3,

@@ -91,6 +91,7 @@ class Inspector:
         from pad_inspection.localization.localizer import Localizer
         from pad_inspection.networks.product_networks import ProductNetworks
         from pad_inspection.rendering.backends import torch_device
+        from pad_inspection.rendering.light_transfer import create_light_transfer
         from pad_inspection.rendering.photographs import create_warper
         from pad_inspection.rendering.renderer import SplatScene
         from pad_inspection.surface import create_places
@@ -123,6 +124,7 @@ class Inspector:
         else:
             self._localizer = Localizer(reference, config.localization, device)
         self._warper = create_warper(photographs, bundle, self.scene, comparison.num_photographs)
+        self._light_transfer = create_light_transfer(self.scene, comparison.match_light)
         self._places = create_places(gaussians, comparison.surface_spacing)
         self.joiner = create_joiner(self.scene, gaussians, comparison)
         self._inpainter = create_inpainter(config.background, device)
@@ -261,12 +263,13 @@ class Inspector:
         with clock('inpaint'):
             query, background = self._background(query, probability, rendered)
         with clock('compose'):
-            plain, rendered = rendered, self._relit(rendered, query, camera)
-            reference = self._compose(rendered, background)
-            alternatives = [
-                self._compose(self._relit(view, query, camera), background)
-                for view in self._photographed(plain, camera, pose.cam_from_object)
-            ]
+            views = [rendered, *self._photographed(rendered, camera, pose.cam_from_object)]
+            if self._light_transfer is not None:
+                where = camera, pose.cam_from_object
+                light = self._light_transfer.match(rendered, *where, query)
+                views = [light.on(view) for view in views]
+            rendered = views[0]
+            reference, *alternatives = (self._compose(view, background) for view in views)
         with clock('compare'):
             levels = self._comparator.compare_levels(
                 query, reference, rendered.alpha, probability, background, alternatives
@@ -388,14 +391,6 @@ class Inspector:
         dilation_px = self.config.background.dilation_px
         hole = hole_mask(rendered.alpha, probability, self.config.comparison, dilation_px)
         return query, self._inpainter.inpaint(query, hole)
-
-    def _relit(self, rendered: RenderedView, query: np.ndarray, camera: Camera) -> RenderedView:
-        """The render in the light of the query."""
-        if self.config.comparison.match_light != 'normals':
-            return rendered
-        from pad_inspection.rendering.relighting import relight
-
-        return relight(rendered, camera, query)
 
     def _photographed(
         self, rendered: RenderedView, camera: Camera, cam_from_object: Rigid3

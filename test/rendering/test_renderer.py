@@ -81,6 +81,21 @@ def test_paint_is_the_weighted_mean_of_known_values(model):
         scene.paint(camera, pose, values[1:])
 
 
+@pytest.mark.parametrize('length', [1, 3, 5])
+def test_painted_vectors_are_weighted_means(model, length):
+    gaussians, camera, pose, _, alpha, weights = model
+    scene = SplatScene(gaussians, device='cpu', threads=1)
+    vectors = np.random.default_rng(1).uniform(-1, 1, (len(gaussians), length))
+    picture = scene.paint_vectors(camera, pose, vectors)
+    assert picture.dtype == np.float32 and picture.shape == (*alpha.shape, length)
+    seen = alpha > 0.01
+    wanted = (weights @ vectors).reshape(*alpha.shape, length) / np.maximum(alpha, 1e-9)[..., None]
+    assert np.allclose(picture[seen], wanted[seen], atol=1e-3)
+    assert np.isnan(picture[alpha == 0]).all()
+    with pytest.raises(ValueError, match='vectors have shape'):
+        scene.paint_vectors(camera, pose, vectors[1:])
+
+
 def test_backproject_sums_blending_weights(model):
     gaussians, camera, pose, _, alpha, weights = model
     image = np.random.default_rng(2).uniform(size=alpha.shape).astype(np.float32)
@@ -154,5 +169,9 @@ def test_gsplat_draws_the_same():
     for name in ('image', 'alpha', 'uncertainty'):
         difference = np.abs(getattr(cpu, name) - getattr(gpu, name))
         assert np.quantile(difference, 0.99) < 5e-3
+    vectors = np.random.default_rng(3).uniform(-1, 1, (300, 5))
+    first, second = (scene.paint_vectors(camera, pose, vectors) for scene in scenes)
+    solid = cpu.alpha > 0.5
+    assert np.quantile(np.abs(first - second)[solid], 0.99) < 0.01
     for first, second in zip(*(scene.backproject(camera, pose, values) for scene in scenes)):
         assert np.abs(first - second).max() < 0.05 * first.max()

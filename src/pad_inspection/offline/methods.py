@@ -47,13 +47,13 @@ _ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     'without_color': ('no colour level', {'comparison': {'color_weight': 0.0}}),
     'without_hue': ('no colours at the same luminance', {'comparison': {'hue_weight': 0.0}}),
     'without_tolerance': ('no misalignment tolerated', {'comparison': {'tolerance_px': 0.0}}),
-    'without_brightness': (
-        'brightness of the render not matched',
+    'without_light': (
+        'light of the render not matched',
         {'comparison': {'match_light': 'none'}},
     ),
-    'with_relighting': (
-        'light by surface normals instead of one brightness',
-        {'comparison': {'match_light': 'normals'}},
+    'without_light_transfer': (
+        'one brightness instead of light from all sides',
+        {'comparison': {'match_light': 'gain'}},
     ),
     'without_learned': ('no learnt comparison', {'comparison': {'learned_weight': 0.0}}),
     'without_statistics': (

@@ -17,7 +17,7 @@ import numpy as np
 from pad_inspection import geometry, images
 from pad_inspection.datatypes import Camera, Gaussians, RenderedView, Rigid3
 from pad_inspection.offline.backgrounds import draw_band, roll_view, synthetic_background
-from pad_inspection.rendering.relighting import surface_normals
+from pad_inspection.rendering.surface_normals import surface_normals
 
 KINDS = ('none', 'recolour', 'removed', 'added')
 _SH_DC = 0.28209479177387814

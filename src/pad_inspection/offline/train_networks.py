@@ -29,7 +29,7 @@ from pad_inspection.networks.pyramid_decoder import PyramidDecoder
 from pad_inspection.offline.synthetic_scenes import SceneMaker, SyntheticScene
 from pad_inspection.regions import hole_mask, region_weight
 from pad_inspection.rendering.backends import torch_device
-from pad_inspection.rendering.relighting import relight
+from pad_inspection.rendering.light_transfer import LightTransfer, create_light_transfer
 from pad_inspection.rendering.renderer import SplatScene
 
 # Poses of the refinement are off by so much (standard deviations).
@@ -295,10 +295,18 @@ class _ComparisonExamples:
         """
         self._inspection = inspection
         self._segment = segment
+        self._transfers: dict[SplatScene, LightTransfer | None] = {}
         plain = dataclasses.replace(inspection.comparison, learned_weight=0.0)
         self._comparator = Comparator(plain, device=device)
         self._inpainter = create_inpainter(inspection.background, device)
         self.channels = level_channels(self._comparator.feature_channels)
+
+    def _transfer_of(self, splats: SplatScene) -> LightTransfer | None:
+        """The light transfer of a product, kept for its next scene."""
+        if splats not in self._transfers:
+            match_light = self._inspection.comparison.match_light
+            self._transfers[splats] = create_light_transfer(splats, match_light)
+        return self._transfers[splats]
 
     def example(
         self, splats: SplatScene, scene: SyntheticScene, rng: np.random.Generator
@@ -314,8 +322,10 @@ class _ComparisonExamples:
         background = scene.query
         if self._inpainter is not None:
             background = self._inpainter.inpaint(scene.query, hole)
-        if config.comparison.match_light == 'normals':
-            rendered = relight(rendered, scene.camera, scene.query)
+        transfer = self._transfer_of(splats)
+        if transfer is not None:
+            light = transfer.match(rendered, scene.camera, pose, scene.query)
+            rendered = light.on(rendered)
         reference = compose_reference(rendered, background, config.background)
         weight = region_weight(rendered.alpha, probability, config.comparison)
         prepared = self._comparator.prepare(

@@ -57,6 +57,15 @@ class Backend(Protocol):
             of the scalars (H, W) or None.
         """
 
+    def paint(
+        self, tensors: Tensors, viewmat: torch.Tensor, camera: Camera, colors: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw with other colours (N, 3), of any sign and size.
+
+        Returns:
+            Their alpha-weighted sum (H, W, 3), and alpha (H, W).
+        """
+
     def color_gradient(
         self, tensors: Tensors, viewmat: torch.Tensor, camera: Camera, pull: torch.Tensor
     ) -> torch.Tensor:
@@ -151,14 +160,18 @@ class CpuBackend:
         drawn, _ = self._cpu.rasterize(painted, pinhole, threads=self._threads)
         return image, alpha, drawn[..., 0]
 
+    def paint(self, tensors, viewmat, camera, colors):
+        """See Backend."""
+        projection, pinhole = self._project(tensors, viewmat, camera, 0)
+        painted = dataclasses.replace(projection, colors=colors)
+        return self._cpu.rasterize(painted, pinhole, threads=self._threads)
+
     def color_gradient(self, tensors, viewmat, camera, pull):
         """See Backend."""
         import torch
 
-        projection, pinhole = self._project(tensors, viewmat, camera, 0)
         colors = torch.zeros(len(tensors[0]), 3, requires_grad=True)
-        painted = dataclasses.replace(projection, colors=colors)
-        image, _ = self._cpu.rasterize(painted, pinhole, threads=self._threads)
+        image, _ = self.paint(tensors, viewmat, camera, colors)
         return torch.autograd.grad(image, colors, pull)[0]
 
     def _project(self, tensors, viewmat, camera: Camera, degree: int):

@@ -28,10 +28,14 @@ class GsplatBackend:
         drawn, _ = self._rasterize(tensors, colors, viewmat, camera)
         return image, alpha, drawn[..., 0]
 
+    def paint(self, tensors, viewmat, camera: Camera, colors):
+        """See Backend."""
+        return self._rasterize(tensors, colors, viewmat, camera)
+
     def color_gradient(self, tensors, viewmat, camera: Camera, pull):
         """See Backend."""
         colors = torch.zeros(len(tensors[0]), 3, device=self.device, requires_grad=True)
-        image, _ = self._rasterize(tensors, colors, viewmat, camera)
+        image, _ = self.paint(tensors, viewmat, camera, colors)
         return torch.autograd.grad(image, colors, pull)[0]
 
     def _rasterize(self, tensors, colors, viewmat, camera: Camera, degree=None, mode='RGB'):

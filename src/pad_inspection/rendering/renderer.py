@@ -180,23 +180,57 @@ class SplatScene:
         Raises:
             ValueError: another number of values, or the camera has distortion.
         """
-        import torch
-
         if np.shape(values) != (len(self),):
             raise ValueError(f'values have shape {np.shape(values)}, wanted ({len(self)},)')
-        _check_camera(camera)
         known = np.isfinite(values)
-        drawn = []
-        with torch.no_grad():
-            for scalars in (np.where(known, values, 0), known):
-                scalars = torch.as_tensor(scalars.astype(np.float32), device=self._backend.device)
-                _, alpha, total = self._backend.draw(
-                    self._tensors, self._viewmat(cam_from_object), camera, 0, scalars=scalars
-                )
-                drawn.append(total.cpu().numpy())
-        alpha, (total, weight) = alpha.cpu().numpy(), drawn
+        sums, alpha = self._paint(
+            camera, cam_from_object, np.stack([np.where(known, values, 0), known], axis=1)
+        )
+        total, weight = sums[..., 0], sums[..., 1]
         mean = np.where(weight > _LEAST_ALPHA, total / np.maximum(weight, _LEAST_ALPHA), np.nan)
         return mean.astype(np.float32), weight / np.maximum(alpha, _LEAST_ALPHA)
+
+    def paint_vectors(
+        self, camera: Camera, cam_from_object: Rigid3, vectors: np.ndarray
+    ) -> np.ndarray:
+        """Draw a vector of each Gaussian.
+
+        Args:
+            camera: without distortion.
+            cam_from_object: its pose.
+            vectors: float (N, C), finite.
+
+        Returns:
+            float32 (H, W, C), the mean by blending weights, NaN where nothing is drawn.
+
+        Raises:
+            ValueError: another number of vectors, or the camera has distortion.
+        """
+        if np.ndim(vectors) != 2 or len(vectors) != len(self):
+            raise ValueError(f'vectors have shape {np.shape(vectors)}, wanted ({len(self)}, C)')
+        total, alpha = self._paint(camera, cam_from_object, vectors)
+        alpha = alpha[..., None]
+        seen = alpha > _LEAST_ALPHA
+        return np.where(seen, total / np.where(seen, alpha, 1), np.nan).astype(np.float32)
+
+    def _paint(
+        self, camera: Camera, cam_from_object: Rigid3, vectors: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Sum by blending weights float32 (H, W, C) of vectors (N, C), and alpha (H, W)."""
+        import torch
+
+        _check_camera(camera)
+        length = vectors.shape[1]
+        padded = np.pad(np.asarray(vectors, np.float32), ((0, 0), (0, -length % 3)))
+        sums = []
+        with torch.no_grad():
+            viewmat = self._viewmat(cam_from_object)
+            for begin in range(0, length, 3):
+                colors = np.ascontiguousarray(padded[:, begin : begin + 3])
+                colors = torch.as_tensor(colors, device=self._backend.device)
+                image, alpha = self._backend.paint(self._tensors, viewmat, camera, colors)
+                sums.append(image.cpu().numpy())
+        return np.concatenate(sums, axis=2)[..., :length], alpha.cpu().numpy()
 
     def rasterize(
         self, viewmat: torch.Tensor, camera: Camera, *, sh_degree: int | None = None
