@@ -213,3 +213,24 @@ def test_changed_scoring_options_never_use_the_old_thresholds(demo_bundle, test_
     inspection = inspector.inspect(Frame(test.load_image(), test.camera))
     assert inspection.verdict == Verdict.UNDETERMINED
     assert math.isfinite(inspection.score)
+
+
+def test_pictures_of_the_line_set_limits_of_their_own(demo_bundle, demo_dir, tmp_path, capsys):
+    pictures = sorted((demo_dir / 'validation/good').glob('*.png'))[:4]
+    arguments = ['calibrate', str(demo_bundle), *map(str, pictures), '--only-line']
+    arguments += ['--camera', str(demo_dir / 'validation.json'), '--out', str(tmp_path / 'line')]
+    assert cli.main(arguments) == 0
+    assert '4 normal views' in capsys.readouterr().out
+    before = Inspector.from_bundle(demo_bundle).calibration
+    after = Inspector.from_bundle(tmp_path / 'line').calibration
+    assert after.sources == {'line': 4, 'line_not_usable': 0}
+    assert after.image_threshold == pytest.approx(max(after.normal_scores))
+    assert after.image_threshold < before.image_threshold
+    # limits of joined maps follow those of single ones
+    for joined, alone in (
+        ('joined_image_threshold', 'image_threshold'),
+        ('joined_pixel_threshold', 'pixel_threshold'),
+    ):
+        first = getattr(before, joined) / getattr(before, alone)
+        assert getattr(after, joined) / getattr(after, alone) == pytest.approx(first)
+    assert 0 < after.surface_threshold < before.surface_threshold
