@@ -228,3 +228,15 @@ def look_at(eye: np.ndarray, target: np.ndarray, up=(0.0, 0.0, 1.0)) -> Rigid3:
     right = right / np.linalg.norm(right)
     rotation = np.stack([right, np.cross(forward, right), forward])
     return Rigid3(rotation, -rotation @ np.asarray(eye, np.float64))
+
+
+def directions_around(count: int) -> np.ndarray:
+    """Unit vectors (count, 3) that cover the sphere evenly: a Fibonacci lattice.
+
+    Source: Gonzalez (2010), Measurement of Areas on a Sphere Using Fibonacci and
+    Latitude-Longitude Lattices, Mathematical Geosciences 42.
+    """
+    k = np.arange(count) + 0.5
+    z, angle = 1 - 2 * k / count, k * np.pi * (1 + 5**0.5)
+    around = np.sqrt(1 - z * z)
+    return np.stack([around * np.cos(angle), around * np.sin(angle), z], axis=1)

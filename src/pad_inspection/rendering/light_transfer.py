@@ -24,7 +24,7 @@ import numpy as np
 
 from pad_inspection import images
 from pad_inspection.datatypes import Camera, RenderedView, Rigid3
-from pad_inspection.geometry import look_at
+from pad_inspection.geometry import directions_around, look_at
 from pad_inspection.rendering.renderer import SplatScene
 
 # Directions that light is thought to come from, and how large the object is drawn from each.
@@ -82,7 +82,7 @@ class LightTransfer:
             scene: the model.
         """
         self._scene = scene
-        directions = _sphere(_NUM_DIRECTIONS)
+        directions = directions_around(_NUM_DIRECTIONS)
         middle = scene.box.mean(axis=0)
         reach = float(np.linalg.norm(scene.box - middle, axis=1).max())
         focal, half = _SIZE_PX * _FILL * _FAR, _SIZE_PX / 2
@@ -140,15 +140,6 @@ class LightTransfer:
 def create_light_transfer(scene: SplatScene, match_light: str) -> LightTransfer | None:
     """The transfer of a model; None where the options match light in another way."""
     return LightTransfer(scene) if match_light == 'transfer' else None
-
-
-def _sphere(count: int) -> np.ndarray:
-    """Unit vectors (count, 3) that cover the sphere evenly: a Fibonacci lattice."""
-    number = np.arange(count) + 0.5
-    z = 1 - 2 * number / count
-    angle = np.pi * (1 + np.sqrt(5)) * number
-    around = np.sqrt(1 - z**2)
-    return np.stack([around * np.cos(angle), around * np.sin(angle), z], axis=1)
 
 
 def _harmonics(directions: np.ndarray) -> np.ndarray:

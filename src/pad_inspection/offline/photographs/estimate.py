@@ -22,7 +22,7 @@ from pad_inspection import images
 from pad_inspection.config import LocalizationConfig
 from pad_inspection.dataset import TrainingView
 from pad_inspection.datatypes import Camera, Rigid3
-from pad_inspection.geometry import camera_center
+from pad_inspection.geometry import camera_center, directions_around
 from pad_inspection.localization.features import create_extractor
 from pad_inspection.localization.incremental import IncrementalModel, map_incrementally
 from pad_inspection.localization.matching import create_matcher, mutual_neighbors
@@ -158,11 +158,7 @@ def estimate_cameras(
 
 def seen_directions(poses: list[Rigid3]) -> float:
     """Share of all directions around the origin that a camera sees within 30 degrees."""
-    # Fibonacci lattice: even on the sphere (Gonzalez, Mathematical Geosciences 2010)
-    k = np.arange(_NUM_DIRECTIONS) + 0.5
-    z, angle = 1 - 2 * k / _NUM_DIRECTIONS, k * np.pi * (1 + 5**0.5)
-    around = np.sqrt(1 - z * z)
-    directions = np.stack([around * np.cos(angle), around * np.sin(angle), z], axis=1)
+    directions = directions_around(_NUM_DIRECTIONS)
     rays = np.stack([camera_center(pose) for pose in poses])
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     return float(((directions @ rays.T).max(axis=1) > np.cos(np.radians(_SEEN_DEG))).mean())
