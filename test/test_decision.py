@@ -97,13 +97,15 @@ def test_joined_maps_decide_as_well():
     assert decide_object([*earlier, calm], CONFIG).score == pytest.approx(0.5)
     # the views' own score is never lowered, and a view that was not judged says nothing
     assert decide_object([judged(4.0), calm], CONFIG).score == pytest.approx(2.0)
-    lost = replace(failed(Reason.DEADLINE_MISSED), piece_score=9.0, piece_views=5)
-    assert decide_object([judged(1.0), lost], CONFIG).verdict == Verdict.PASS
+    lost = replace(failed(Reason.NOT_LOCALIZED), piece_score=9.0, piece_views=5)
+    one_is_enough = DecisionConfig(min_views=1)
+    assert decide_object([judged(1.0), lost], one_is_enough).verdict == Verdict.PASS
     assert decide_object([lost], CONFIG).verdict == Verdict.UNDETERMINED
 
 
 def test_object_threshold_moves_the_limit():
-    assert decide_object([judged(3.0)], CONFIG, object_threshold=2.0).verdict == Verdict.PASS
+    views = [judged(3.0), judged(1.0), judged(1.0)]
+    assert decide_object(views, CONFIG, object_threshold=2.0).verdict == Verdict.PASS
     assert decide_object([judged(1.0)], CONFIG, object_threshold=0.4).verdict == Verdict.REJECT
 
 
@@ -131,6 +133,84 @@ def test_unjudged_views_give_their_most_frequent_reason():
     result = decide_object(views, CONFIG)
     assert (result.verdict, result.reason) == (Verdict.UNDETERMINED, Reason.NOT_LOCALIZED)
     assert result.reject
+
+
+@pytest.mark.parametrize(
+    'reason',
+    [
+        Reason.FRAME_DROPPED,
+        Reason.DEADLINE_MISSED,
+        Reason.IMAGE_INVALID,
+        Reason.INTERNAL_ERROR,
+        Reason.MODEL_NOT_LOADED,
+        Reason.CONFLICT,
+    ],
+)
+def test_a_view_that_nobody_looked_at_is_never_made_up_for(reason):
+    everything = np.zeros(4, np.float32)
+    views = [replace(judged(0.1), surface=everything, visible_places=4)] * 5
+    lax = DecisionConfig(min_views=1, min_coverage=0.0, reject_undetermined=False)
+    result = decide_object([*views, failed(reason)], lax)
+    assert (result.verdict, result.reason, result.reject) == (Verdict.UNDETERMINED, reason, True)
+    assert f'5 of 6 views judged, 1 never looked at ({reason.name})' in result.message
+
+
+def test_what_the_others_saw_makes_up_for_a_view_that_was_not_localised():
+    left, right = np.array([0.1, 0.2, NAN, NAN]), np.array([NAN, 0.1, 0.1, NAN])
+    lost = replace(failed(Reason.NOT_LOCALIZED), camera_name='top')
+    views = [
+        replace(judged(1.0), surface=left, visible_places=3),
+        replace(judged(1.0), surface=right, visible_places=3),
+        lost,
+    ]
+    result = decide_object(views, CONFIG)
+    assert (result.verdict, result.coverage) == (Verdict.PASS, 1.0)
+    assert result.message == '2 of 3 views judged, 100% of the surface seen, none anomalous'
+    # a camera that the integrator requires is never made up for
+    result = decide_object(views, CONFIG, required_cameras=['top'])
+    assert result.verdict == Verdict.UNDETERMINED and 'that of top' in result.message
+
+    more = [replace(view, visible_places=4) for view in views]
+    result = decide_object(more, CONFIG)
+    assert (result.verdict, result.reason) == (Verdict.UNDETERMINED, Reason.NOT_LOCALIZED)
+    assert 'saw 75% of the surface, wanted all views or 95%' in result.message and result.reject
+    # a written rule of the integrator
+    assert decide_object(more, DecisionConfig(min_coverage=0.7)).verdict == Verdict.PASS
+    assert decide_object(more, DecisionConfig(min_views=2)).verdict == Verdict.PASS
+    assert decide_object(more, DecisionConfig(min_views=3)).verdict == Verdict.UNDETERMINED
+    # unknown coverage, or views of two models, cover nothing
+    other = replace(judged(1.0), surface=np.zeros(9), visible_places=9)
+    for unknown in ([judged(1.0), lost], [views[0], other, lost]):
+        assert decide_object(unknown, CONFIG).verdict == Verdict.UNDETERMINED
+
+
+def test_a_view_of_part_of_the_object_counts_for_what_it_shows():
+    def part(surface, score=1.0):
+        half = replace(judged(score), verdict=Verdict.UNDETERMINED, visible_places=4)
+        return replace(half, reason=Reason.VIEW_NOT_COVERED, surface=np.array(surface))
+
+    left, right = part([0.1, 0.1, NAN, NAN]), part([NAN, NAN, 0.1, 0.1])
+    assert decide_object([left, right], CONFIG).verdict == Verdict.PASS
+    result = decide_object([left, left, judged(1.0)], CONFIG)
+    assert (result.verdict, result.reason) == (Verdict.UNDETERMINED, Reason.VIEW_NOT_COVERED)
+    # what part of it shows is a defect all the same
+    spot = part([NAN, NAN, 0.1, 1.5])
+    views = [replace(judged(1.0), surface=np.array([0.1, 0.1, 0.1, 1.4])), spot]
+    assert decide_object(views, CONFIG).verdict == Verdict.REJECT
+
+
+def test_views_that_reject_are_not_outvoted():
+    bad, good = judged(2.2), judged(0.4)
+    result = decide_object([bad, bad, good], CONFIG, object_threshold=1.3)
+    assert (result.verdict, result.reason) == (Verdict.REJECT, Reason.ANOMALY)
+    assert '2 of 3 judged views anomalous, that is enough' in result.message
+    assert decide_object([bad], CONFIG, object_threshold=1.3).verdict == Verdict.REJECT
+    # a reflection in one view of three
+    assert decide_object([bad, good, good], CONFIG, object_threshold=1.3).verdict == Verdict.PASS
+    # one that is clearly worse
+    assert decide_object([judged(5.0), good, good], CONFIG, 1.3).verdict == Verdict.REJECT
+    chosen = DecisionConfig(reject_share=0.0)
+    assert decide_object([bad, bad, good], chosen, object_threshold=1.3).verdict == Verdict.PASS
 
 
 def test_too_few_judged_views_do_not_pass():

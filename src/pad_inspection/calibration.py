@@ -27,6 +27,8 @@ class Calibration:
         object_threshold: limit on an object's score, see decision.object_score.
         surface_threshold: highest evidence at a place of the surface that a normal view gives; 0
             where views are not joined there.
+        visible_places: places of the surface that the model's own views see, 0 = not known: what
+            the views of an object must have seen is measured against them.
         joined_pixel_threshold: as pixel_threshold, of maps that the views of a piece are joined in
             (joined_views.py); 0 where it is not known.
         joined_image_threshold: limit on the highest image score among the joined maps of a piece;
@@ -50,6 +52,7 @@ class Calibration:
     pixel_threshold: float
     object_threshold: float = 1.0
     surface_threshold: float = 0.0
+    visible_places: int = 0
     joined_pixel_threshold: float = 0.0
     joined_image_threshold: float = 0.0
     score_min: float = 0.0

@@ -287,9 +287,35 @@ class DecisionConfig(CheckedOptions):
     """From image scores to verdicts."""
 
     min_inspected_fraction: float = option(
-        0.5, 'less of the silhouette compared means UNDETERMINED', low=0.0, high=1.0
+        0.95,
+        'less of the object inside the image means UNDETERMINED, unless the views together saw '
+        'min_coverage',
+        low=0.0,
+        high=1.0,
     )
-    min_views: int = option(1, 'judged views that an object needs to PASS', low=1, high=1000)
+    min_views: int = option(
+        0,
+        'judged views that an object needs to PASS. 0: all that are expected; of those that were '
+        'not localised, or saw only part of the object, the others make up for as min_coverage '
+        'says. 1 and more: so many are enough, whatever the others that were not localised would '
+        'have seen. A view that was dropped, late, invalid or failed is never made up for',
+        low=0,
+        high=1000,
+    )
+    min_coverage: float = option(
+        0.95,
+        'with min_views 0: the judged views together must have seen this share of the surface '
+        "that the model's own views see, when one was not localised or saw only part of the object",
+        low=0.0,
+        high=1.0,
+    )
+    reject_share: float = option(
+        0.66,
+        'an object is rejected when this share of its judged views rejects, whatever they score '
+        'together; 0 = only the score of all views counts',
+        low=0.0,
+        high=1.0,
+    )
     max_false_reject_rate: float = option(
         0.05, 'wanted share of good pieces rejected; fixes the threshold', low=1e-4, high=0.5
     )

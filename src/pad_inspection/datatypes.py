@@ -44,6 +44,7 @@ class Reason(IntEnum):
     VIEW_NOT_COVERED = 105
     NODE_LOST = 106
     NO_PIECE = 107
+    CONFLICT = 108
     INTERNAL_ERROR = 999
 
 
@@ -315,6 +316,7 @@ class Inspection:
         regions: by falling max_score.
         surface: float32 (P,), what the view says against each place of the surface (surface.py),
             over its threshold; NaN = place not seen; None when views are not joined.
+        visible_places: places of the surface that the model's own views see, 0 = not known.
         camera: of the query, without distortion; None when nothing was compared.
         joined_map: float32 (H, W), anomaly_map with what the other views of the piece show at the
             same places (joined_views.py); None when they were not joined.
@@ -340,6 +342,7 @@ class Inspection:
     rendered_alpha: np.ndarray | None = None
     regions: tuple[AnomalyRegion, ...] = ()
     surface: np.ndarray | None = None
+    visible_places: int = 0
     camera: Camera | None = None
     joined_map: np.ndarray | None = None
     joined_score: float = float('nan')

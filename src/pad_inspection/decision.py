@@ -1,7 +1,8 @@
 """From the views of one object to its verdict: fail-safe rules on plain numbers, no pictures.
 
 A view's score is divided by its threshold, so that views and cameras compare; an object's score
-comes from the highest such ratios (``object_score``). What cannot be judged never becomes a PASS.
+comes from the highest such ratios (``object_score``). What cannot be judged never becomes a PASS:
+all views that an object should have are judged, or the others saw what they would have shown.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ import numpy as np
 
 from pad_inspection.config import DecisionConfig
 from pad_inspection.datatypes import Inspection, Reason, Verdict
-from pad_inspection.surface import surface_score
+from pad_inspection.surface import coverage, surface_score
+
+# A view of these reasons was looked at, so that other views can show what it did not. All other
+# reasons mean that nobody looked at it.
+_MADE_UP_FOR = (Reason.NOT_LOCALIZED, Reason.VIEW_NOT_COVERED)
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class ViewResult:
         inspection_id: identifies the result.
         camera_name: which camera.
         surface: float (P,) of Inspection.surface, or None.
+        visible_places: of the Inspection.
         piece_score, piece_views: of the Inspection.
     """
 
@@ -39,6 +45,7 @@ class ViewResult:
     inspection_id: str = ''
     camera_name: str = ''
     surface: np.ndarray | None = field(default=None, compare=False, repr=False)
+    visible_places: int = 0
     piece_score: float = float('nan')
     piece_views: int = 0
 
@@ -48,6 +55,16 @@ class ViewResult:
         if self.verdict == Verdict.UNDETERMINED or not self.threshold > 0:
             return float('nan')
         return self.score / self.threshold
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it was judged whole."""
+        return math.isfinite(self.ratio)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it was compared, but showed only part of the object."""
+        return self.reason == Reason.VIEW_NOT_COVERED and math.isfinite(self.score)
 
 
 @dataclass(frozen=True)
@@ -62,6 +79,8 @@ class ObjectVerdict:
         num_judged: views with a PASS or REJECT.
         num_views: views received.
         reject: what the gate is told; true for all but a PASS, unless configured otherwise.
+            Always true where a view was never looked at.
+        coverage: share of the visible surface that the views saw, NaN where it is not known.
     """
 
     verdict: Verdict
@@ -71,6 +90,7 @@ class ObjectVerdict:
     num_judged: int
     num_views: int
     reject: bool
+    coverage: float = float('nan')
 
 
 def view_result(inspection: Inspection, inspection_id: str = '') -> ViewResult:
@@ -83,6 +103,7 @@ def view_result(inspection: Inspection, inspection_id: str = '') -> ViewResult:
         inspection_id,
         inspection.camera_name,
         inspection.surface,
+        inspection.visible_places,
         inspection.piece_score,
         inspection.piece_views,
     )
@@ -154,44 +175,59 @@ def joined_ratio(views: Sequence[ViewResult | Inspection]) -> float:
 
 
 def decide_object(
-    views: Sequence[ViewResult], config: DecisionConfig, object_threshold: float = 1.0
+    views: Sequence[ViewResult],
+    config: DecisionConfig,
+    object_threshold: float = 1.0,
+    required_cameras: Sequence[str] = (),
 ) -> ObjectVerdict:
     """Verdict on one object from all its views.
 
     REJECT when the object's score, or that of its joined maps (``joined_ratio``, brought to the
-    same limit), reaches ``object_threshold``; PASS when it does not and at least
-    ``config.min_views`` views were judged; else UNDETERMINED.
+    same limit), reaches ``object_threshold``, or when ``config.reject_share`` of the judged views
+    reject by themselves. PASS when it does not and nothing that was to be seen is unseen
+    (``_unseen``). Else UNDETERMINED.
 
     Args:
-        views: results of the object's images, in any order; may be empty.
+        views: results of all images that the object should have, in any order; may be empty.
         config: rules.
         object_threshold: limit on ``object_score``.
+        required_cameras: no other view makes up for one of these cameras.
 
     Raises:
         ValueError: object_threshold is not a number above 0.
     """
     if not (math.isfinite(object_threshold) and object_threshold > 0):
         raise ValueError(f'object_threshold is {object_threshold}, wanted a number above 0')
-    known = [view for view in views if math.isfinite(view.ratio)]
+    known = [view for view in views if view.is_judged]
+    compared = [view for view in views if view.is_judged or view.is_partial]
     ratios = [view.ratio for view in known]
-    surfaces = [view.surface for view in known if view.surface is not None]
+    surfaces = [view.surface for view in compared if view.surface is not None]
     score = object_score(ratios, config, surfaces)
     joined = joined_ratio(known) * object_threshold
     from_maps = bool(ratios) and joined > score
     score = joined if from_maps else score
     judged, total = len(ratios), len(views)
     anomalous = sum(ratio >= 1 for ratio in ratios)
+    outvoted = anomalous > 0 and 0 < config.reject_share * judged <= anomalous
+    seen = coverage(surfaces, max((view.visible_places for view in compared), default=0))
 
-    if ratios and score >= object_threshold:
+    unseen, reason = _unseen(views, seen, config, required_cameras)
+    if ratios and (score >= object_threshold or outvoted):
         message = f'{anomalous} of {judged} judged views anomalous, '
-        if from_maps and object_score(ratios, config, surfaces) < object_threshold:
-            message += 'their maps, joined, show a defect, '
-        elif object_score(ratios, config) < object_threshold:
-            message += 'together they show a defect at one place of the surface, '
-        message += f'score {score:.2f} >= limit {object_threshold:.2f}'
+        if score >= object_threshold:
+            if from_maps and object_score(ratios, config, surfaces) < object_threshold:
+                message += 'their maps, joined, show a defect, '
+            elif object_score(ratios, config) < object_threshold:
+                message += 'together they show a defect at one place of the surface, '
+            message += f'score {score:.2f} >= limit {object_threshold:.2f}'
+        else:
+            message += f'that is enough, though score {score:.2f} < limit {object_threshold:.2f}'
         verdict, reason = Verdict.REJECT, Reason.ANOMALY
-    elif judged >= max(1, config.min_views):
-        message = f'{judged} of {total} views judged, none anomalous'
+    elif not unseen:
+        message = f'{judged} of {total} views judged, '
+        if judged < total and not config.min_views:
+            message += f'{seen:.0%} of the surface seen, '
+        message += 'none anomalous'
         if anomalous:
             message = (
                 f'{judged} of {total} views judged, {anomalous} anomalous, score {score:.2f} < '
@@ -199,17 +235,52 @@ def decide_object(
             )
         verdict, reason = Verdict.PASS, Reason.NONE
     else:
-        failures = [view.reason for view in views if not math.isfinite(view.ratio)]
-        # ties go to the reason with the higher number, the more serious one
-        reason = max(set(failures), key=lambda r: (failures.count(r), r), default=Reason.NONE)
-        if reason in (Reason.NONE, Reason.ANOMALY):
-            reason = Reason.VIEW_NOT_COVERED
-        message = f'{judged} of {total} views judged, wanted {max(1, config.min_views)}'
+        message = f'{judged} of {total} views judged, {unseen}'
         verdict = Verdict.UNDETERMINED
+    # a view that nobody looked at may show the defect: rejected whatever the rules say
+    never_seen = any(not v.is_judged and _failure(v) not in _MADE_UP_FOR for v in views)
     reject = verdict == Verdict.REJECT or (
-        verdict == Verdict.UNDETERMINED and config.reject_undetermined
+        verdict == Verdict.UNDETERMINED and (config.reject_undetermined or never_seen)
     )
-    return ObjectVerdict(verdict, reason, score, message, judged, total, reject)
+    return ObjectVerdict(verdict, reason, score, message, judged, total, reject, seen)
+
+
+def _failure(view: ViewResult) -> Reason:
+    """Why a view was not judged; a verdict without a usable score is an error."""
+    return Reason.INTERNAL_ERROR if view.reason in (Reason.NONE, Reason.ANOMALY) else view.reason
+
+
+def _unseen(
+    views: Sequence[ViewResult],
+    seen: float,
+    config: DecisionConfig,
+    required_cameras: Sequence[str],
+) -> tuple[str, Reason]:
+    """Why the views are not enough to let the object pass, and the reason; '' when they are."""
+    failures = [view for view in views if not view.is_judged]
+    judged = len(views) - len(failures)
+    reasons = [_failure(view) for view in failures]
+    # ties go to the reason with the higher number, the more serious one
+    usual = max(set(reasons), key=lambda r: (reasons.count(r), r), default=Reason.VIEW_NOT_COVERED)
+    lost = [reason for reason in reasons if reason not in _MADE_UP_FOR]
+    if lost:
+        worst = max(set(lost), key=lambda r: (lost.count(r), r))
+        return f'{len(lost)} never looked at ({worst.name}), wanted all', usual
+    if not views:
+        return 'wanted at least 1', usual
+    required = sorted(
+        {view.camera_name for view in failures if view.camera_name in required_cameras}
+    )
+    if required:
+        return f'wanted that of {", ".join(required)} (required_cameras)', usual
+    if config.min_views:
+        return (f'wanted {config.min_views}' if judged < config.min_views else ''), usual
+    if not failures or seen >= config.min_coverage:
+        return '', usual
+    if not math.isfinite(seen):
+        return 'wanted all (the model does not know how much of the surface they saw)', usual
+    saw = f'they saw {seen:.0%} of the surface'
+    return f'{saw}, wanted all views or {config.min_coverage:.0%}', usual
 
 
 def seconds_to_decide(

@@ -52,6 +52,7 @@ class Inspector:
 
     Attributes:
         device: torch device of splats and networks, 'cpu' or 'cuda'.
+        places: surface.SurfacePlaces of the model, None where views are not joined there.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class Inspector:
             self._localizer = Localizer(reference, config.localization, device)
         self._warper = create_warper(photographs, bundle, self.scene, comparison.num_photographs)
         self._light_transfer = create_light_transfer(self.scene, comparison.match_light)
-        self._places = create_places(gaussians, comparison.surface_spacing)
+        self.places = create_places(gaussians, comparison.surface_spacing)
         self.joiner = create_joiner(self.scene, gaussians, comparison)
         self._inpainter = create_inpainter(config.background, device)
         statistics = calibration.level_statistics
@@ -450,7 +451,7 @@ class Inspector:
         if math.isfinite(self.calibration.pixel_threshold):
             regions = self._regions(seen)
         limit = self.calibration.surface_threshold * self.config.decision.margin
-        if limit > 0 and self._places is not None:
+        if limit > 0 and self.places is not None:
             surface = self.evidence(seen) / np.float32(limit)
         timings = {**seen.timings_ms, 'decide': (time.perf_counter() - begin) * 1e3}
         return Inspection(
@@ -465,6 +466,7 @@ class Inspector:
             rendered_alpha=seen.rendered.alpha,
             regions=regions,
             surface=surface,
+            visible_places=0 if surface is None else self.calibration.visible_places,
             camera=seen.camera,
             timings_ms=timings,
             **common,
@@ -479,7 +481,7 @@ class Inspector:
     def evidence(self, seen: Observation) -> np.ndarray:
         """What the map of an observation says against each place: surface.SurfacePlaces."""
         where = self.scene, seen.camera, seen.pose.cam_from_object
-        return self._places.evidence(*where, seen.anomaly_map)
+        return self.places.evidence(*where, seen.anomaly_map)
 
     def _regions(self, seen: Observation):
         """Regions above the pixel threshold with their surface points."""

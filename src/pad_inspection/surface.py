@@ -10,7 +10,7 @@ stand (``decision.object_score``).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -100,6 +100,33 @@ class SurfacePlaces:
         total = self._pool.T @ np.where(known, values, 0.0)
         count = self._pool.T @ known.astype(np.float32)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
+def visible_places(
+    places: SurfacePlaces, scene: SplatScene, views: Iterable[tuple[Camera, Rigid3]]
+) -> int:
+    """How many places are seen in at least one of the views (camera, cam_from_object)."""
+    seen = np.zeros(len(places), bool)
+    for camera, cam_from_object in views:
+        plain = np.zeros((camera.height, camera.width), np.float32)
+        seen |= np.isfinite(places.evidence(scene, camera, cam_from_object, plain))
+    return int(seen.sum())
+
+
+def coverage(views: Sequence[np.ndarray], num_visible: int) -> float:
+    """Share of the visible surface that some views together saw.
+
+    Args:
+        views: of each view float (P,), NaN = place not seen, as from ``SurfacePlaces.evidence``.
+        num_visible: places that can be seen at all, 0 = not known.
+
+    Returns:
+        0 to 1; NaN where it is not known, or the views are not of one model.
+    """
+    if num_visible <= 0 or not views or len({len(view) for view in views}) != 1:
+        return float('nan')
+    seen = np.isfinite(np.stack(list(views))).any(axis=0)
+    return min(1.0, float(seen.sum()) / num_visible)
 
 
 def create_places(gaussians: Gaussians, spacing: float) -> SurfacePlaces | None:

@@ -191,7 +191,7 @@ def calibrate(
             f'least 3; reasons: {reasons[:3]}'
         )
     progress(0.92, 'thresholds')
-    return _learn(inspector, samples, usable, config)
+    return _learn(inspector, views, samples, usable, config)
 
 
 def _good_pose(sample: _Sample) -> bool:
@@ -200,12 +200,17 @@ def _good_pose(sample: _Sample) -> bool:
 
 
 def _learn(
-    inspector: Inspector, samples: list[_Sample], usable: list[_Sample], config: BuildConfig
+    inspector: Inspector,
+    views,
+    samples: list[_Sample],
+    usable: list[_Sample],
+    config: BuildConfig,
 ) -> Calibration:
     """Statistics, then scores with them, then thresholds."""
     from pad_inspection.comparison import Comparator, image_score, level_statistics
     from pad_inspection.offline.metrics import normal_threshold
     from pad_inspection.offline.object_limits import object_threshold
+    from pad_inspection.surface import visible_places
 
     comparison, decision = config.inspection.comparison, config.inspection.decision
     statistics = level_statistics([s.seen.levels for s in usable])
@@ -221,12 +226,14 @@ def _learn(
     chosen = normal_threshold(scores, decision.max_false_reject_rate)
     pixels = np.concatenate([m[np.isfinite(m)] for m in maps])
     limits = _pose_limits(usable)
-    surface_threshold = 0.0
+    surface_threshold, num_visible = 0.0, 0
     if comparison.surface_spacing > 0:
         # not a quantile: light and gloss of a real piece are the same in all of its views, so that
         # their mean at a place is no better known than what one view says
         seen = [replace(s.seen, anomaly_map=m) for s, m in zip(usable, maps)]
         surface_threshold = max(float(np.nan_to_num(inspector.evidence(s)).max()) for s in seen)
+        poses = [(view.camera, view.cam_from_object) for view in views]
+        num_visible = visible_places(inspector.places, inspector.scene, poses)
     return Calibration(
         image_threshold=float(chosen.threshold),
         pixel_threshold=pixel_threshold(maps),
@@ -234,6 +241,7 @@ def _learn(
             scores / chosen.threshold, decision, config.calibration.views_per_object
         ),
         surface_threshold=surface_threshold,
+        visible_places=num_visible,
         **_joined_limits(inspector, usable, maps, float(chosen.threshold), config),
         score_min=float(np.median(pixels)),
         score_max=float(pixels.max()),

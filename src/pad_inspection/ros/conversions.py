@@ -316,6 +316,7 @@ def result_to_message(
     )
     if inspection.surface is not None:
         message.surface = array.array('f', inspection.surface.astype(np.float32).tobytes())
+        message.visible_places = int(inspection.visible_places)
     if model is not None:
         message.model_id, message.model_version = model.model_id, model.model_version
     if inspection.rendered_alpha is not None:
@@ -343,6 +344,7 @@ def view_result_of_message(message: InspectionResult) -> ViewResult:
         message.inspection_id,
         message.camera_name,
         np.array(message.surface, np.float32) if len(message.surface) else None,
+        int(message.visible_places),
         float(message.piece_score),
         int(message.piece_views),
     )
