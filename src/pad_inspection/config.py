@@ -305,7 +305,7 @@ class DecisionConfig(CheckedOptions):
     min_coverage: float = option(
         0.95,
         'with min_views 0: the judged views together must have seen this share of the surface '
-        "that the model's own views see, when one was not localised or saw only part of the object",
+        "that the model's own views see, when one was not localised or saw only part of it",
         low=0.0,
         high=1.0,
     )

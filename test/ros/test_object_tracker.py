@@ -7,6 +7,7 @@ from pad_inspection.datatypes import Reason, Verdict
 from pad_inspection.decision import ViewResult
 from pad_inspection.ros.node_configs import RejectNodeConfig
 from pad_inspection.ros.object_tracker import ObjectTracker
+from pad_inspection.ros.tracked_pieces import Decided
 
 NAN = float('nan')
 NOWHERE = (NAN, NAN, NAN)
@@ -21,9 +22,10 @@ class Clock:
 
 def make(**options):
     decision = DecisionConfig(**options.pop('decision', {}))
+    views_per_camera = options.pop('views_per_camera', 0)
     clock = Clock()
     config = RejectNodeConfig(cameras=('a', 'b'), **options)
-    return ObjectTracker(config, decision, clock), clock
+    return ObjectTracker(config, decision, clock, views_per_camera=views_per_camera), clock
 
 
 def view(camera='a', score=1.0, verdict=None, identity=''):
@@ -237,8 +239,8 @@ def test_a_new_tracker_goes_on_where_another_ended():
         first.on_trigger(name, 5, [], 0, NOWHERE)
     clock.now += 5
     second = ObjectTracker(config, DecisionConfig(), clock)
-    second.restore([*kept.values()], [('done', 3.0)])
-    assert second.is_decided('done') and second.on_result('done', 4, view('a'), 1.0) == []
+    second.restore([*kept.values()], {'done': Decided(clock.now - 3.0, 4, True)})
+    assert second.is_decided('done', 4) and second.on_result('done', 4, view('a'), 1.0) == []
     second.on_result('judged later', 5, view('a'), 1.0)
     (decision,) = second.on_result('judged later', 5, view('b'), 1.0)
     assert not decision.verdict.reject and decision.restored
@@ -246,3 +248,149 @@ def test_a_new_tracker_goes_on_where_another_ended():
     (decision,) = second.on_time()
     assert decision.verdict.reject and decision.verdict.reason == Reason.NODE_LOST
     assert second.counts['restored'] == 2
+
+
+def test_each_camera_must_give_its_images():
+    tracker, clock = make(object_timeout=4.0)
+    # a free-running camera gives two images of one exposure: they are not those of the other
+    tracker.on_trigger('p', 5, [], 0, NOWHERE)
+    assert tracker.on_result('p', 4, view('a'), 1.0) == []
+    assert tracker.on_result('p', 6, view('a'), 1.0) == []
+    (decision,) = tracker.on_result('p', 5, view('b', 6.0), 1.0)
+    assert decision.verdict.verdict == Verdict.REJECT
+    tracker.on_trigger('q', 25, [], 0, NOWHERE)
+    for stamp in (24, 25, 26):
+        assert tracker.on_result('q', stamp, view('a'), 1.0) == []
+    clock.now += 4
+    (decision,) = tracker.on_time()
+    assert decision.verdict.reject and decision.missing == ('b',)
+    # of 2 cameras that give 4 images each gives 2, where there is no trigger
+    tracker, _ = make(expected_views=4)
+    for stamp, camera in ((1, 'a'), (2, 'a'), (3, 'a'), (1, 'b')):
+        assert tracker.on_result('r', stamp, view(camera), 1.0) == []
+    assert len(tracker.on_result('r', 2, view('b'), 1.0)) == 1
+
+
+def test_on_a_belt_each_camera_of_the_trigger_gives_the_images_of_the_layout():
+    tracker, clock = make(views_per_camera=2, object_timeout=9.0)
+    tracker.on_trigger('p', 5, [], 0, NOWHERE)
+    for stamp in (10, 20):
+        assert tracker.on_result('p', stamp, view('a'), 1.0) == []
+    assert tracker.on_result('p', 30, view('b'), 1.0) == []
+    (decision,) = tracker.on_result('p', 40, view('b', 9.0), 1.0)
+    assert decision.verdict.verdict == Verdict.REJECT and decision.verdict.num_views == 4
+    tracker.on_trigger('only a', 50, ['a'], 0, NOWHERE)
+    tracker.on_result('only a', 60, view('a'), 1.0)
+    clock.now += 9
+    (decision,) = tracker.on_time()
+    assert '1 of 2 views came within 9 s, missing: a' in decision.verdict.message
+
+
+def test_a_required_camera_is_not_made_up_for():
+    tracker, _ = make(required_cameras=('b',), decision={'min_views': 1})
+    for name, blind in (('p', 'a'), ('q', 'b')):
+        tracker.on_trigger(name, 5, [], 0, NOWHERE)
+        other = 'ab'.replace(blind, '')
+        tracker.on_result(name, 5, view(blind, verdict=Verdict.UNDETERMINED), NAN)
+        (decision,) = tracker.on_result(name, 5, view(other), 1.0)
+        assert decision.verdict.reject == (blind == 'b')
+
+
+def test_a_name_that_is_used_again_is_another_piece():
+    tracker, clock = make(object_timeout=4.0)
+    second = 10**9
+
+    def piece(stamp_ns, scores, trigger_first=True):
+        made = []
+        if trigger_first:
+            made += tracker.on_trigger('re', stamp_ns, [], 0, NOWHERE)
+        for camera, score in zip('ab', scores):
+            made += tracker.on_result('re', stamp_ns, view(camera, score), 1.0)
+        if not trigger_first:
+            made += tracker.on_trigger('re', stamp_ns, [], 0, NOWHERE)
+        return [decision.verdict.reject for decision in made]
+
+    assert piece(second, [1.0, 1.0]) == [False]
+    assert piece(second, [9.0, 9.0]) == []  # the same exposure again
+    assert piece(2 * second, [1.0, 9.0]) == [True]
+    # results that overtake their trigger are kept for it
+    assert piece(3 * second, [1.0, 1.0], trigger_first=False) == [False]
+    assert tracker.counts['names used again'] == 2
+    # a view is missing: what comes a little later is late, what comes much later is another piece
+    tracker.on_trigger('re', 4 * second, [], 0, NOWHERE)
+    clock.now += 4
+    assert len(tracker.on_time()) == 1
+    assert piece(5 * second, [1.0, 1.0]) == []
+    assert piece(9 * second, [1.0, 1.0]) == [False]
+
+
+def test_two_nodes_or_models_on_one_piece_are_a_conflict():
+    tracker, _ = make()
+    tracker.on_trigger('models', 5, [], 0, NOWHERE)
+    tracker.on_result('models', 5, view('a'), 1.0, model=('', 'car', '1'))
+    (decision,) = tracker.on_result('models', 5, view('b'), 1.0, model=('', 'car', '2'))
+    assert decision.verdict.reject and decision.verdict.reason == Reason.CONFLICT
+    assert decision.verdict.message == 'its views were judged by different models: car 1, car 2'
+    tracker.on_trigger('results', 6, [], 0, NOWHERE)
+    for identity in ('1', '2'):
+        tracker.on_result('results', 6, view('a', identity=identity), 1.0)
+    (decision,) = tracker.on_result('results', 6, view('b'), 1.0)
+    assert decision.verdict.reject and 'same image of a' in decision.verdict.message
+    # what the node sees holds for every piece
+    tracker.conflicts['a'] = 'two nodes publish the results of a'
+    for score in (1.0, 9.0):
+        tracker.on_trigger(f'p{score}', 7, ['a'], 0, NOWHERE)
+        (decision,) = tracker.on_result(f'p{score}', 7, view('a', score), 1.0)
+        assert decision.verdict.reject
+    assert decision.verdict.reason == Reason.ANOMALY
+    tracker.conflicts.clear()
+    tracker.on_trigger('fine', 8, ['a'], 0, NOWHERE)
+    assert not tracker.on_result('fine', 8, view('a'), 1.0)[0].verdict.reject
+
+
+def test_a_piece_with_a_bad_trigger_is_known_and_rejected():
+    tracker, _ = make()
+    for name, values in (('told', {'fault': 'position.x is inf'}), ('unknown', {})):
+        cameras = ['a'] if values else ['a', 'nobody']
+        assert tracker.on_trigger(name, 5, cameras, 0, NOWHERE, **values) == []
+    (decision,) = tracker.on_result('told', 5, view('a'), 1.0)
+    assert decision.verdict.reject and decision.verdict.message == 'position.x is inf'
+    assert decision.verdict.reason == Reason.INTERNAL_ERROR
+
+
+def test_the_clock_is_looked_at_again_when_the_signal_goes_out():
+    tracker, clock = make(object_timeout=4.0)
+    for name in ('in time', 'late'):
+        tracker.on_trigger(name, 5, ['a'], 0, NOWHERE)
+    (in_time,) = tracker.on_result('in time', 5, view('a'), 1.0)
+    (late,) = tracker.on_result('late', 5, view('a'), 1.0)
+    clock.now += 3.9
+    assert not tracker.confirm(in_time).verdict.reject
+    clock.now += 0.2
+    told = tracker.confirm(late)
+    assert told.verdict.reject and told.verdict.reason == Reason.DEADLINE_MISSED
+    assert told.seconds_late == pytest.approx(0.1) and tracker.counts['passed'] == 1
+
+
+def test_what_is_open_is_rejected_when_simulated_time_is_set_back():
+    tracker, clock = make(object_timeout=4.0)
+    for name in ('done', 'open'):
+        tracker.on_trigger(name, 5, ['a'], 0, NOWHERE)
+    assert len(tracker.on_result('done', 5, view('a'), 1.0)) == 1
+    clock.now -= 30
+    (decision,) = tracker.on_time()
+    assert decision.object_id == 'open' and decision.verdict.reject
+    assert 'clock was set back' in decision.verdict.message
+    # a recording that is played again
+    tracker.on_trigger('done', 5, ['a'], 0, NOWHERE)
+    assert not tracker.on_result('done', 5, view('a'), 1.0)[0].verdict.reject
+
+
+def test_a_piece_that_cannot_be_decided_is_rejected(monkeypatch):
+    tracker, _ = make()
+    tracker.on_trigger('p', 5, ['a'], 0, NOWHERE)
+    broken = view('a')
+    object.__setattr__(broken, 'threshold', 'no number')
+    (decision,) = tracker.on_result('p', 5, broken, 1.0)
+    assert decision.verdict.reject and decision.verdict.reason == Reason.INTERNAL_ERROR
+    assert 'cannot be decided' in decision.verdict.message and len(tracker) == 0

@@ -1,4 +1,4 @@
-"""The verdict log: what survives a killed process, limits, damage, `pad log`."""
+"""The verdict log and its writer: a killed process, limits, damage, a locked file, `pad log`."""
 
 import csv
 import os
@@ -6,7 +6,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections import Counter
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from pad_inspection import cli, images
 from pad_inspection.config import DecisionConfig
 from pad_inspection.datatypes import Reason, Verdict
 from pad_inspection.decision import ViewResult
+from pad_inspection.ros.log_writer import LogWriter
 from pad_inspection.ros.node_configs import RejectNodeConfig
 from pad_inspection.ros.object_tracker import ObjectTracker
-from pad_inspection.ros.verdict_log import VerdictLog
+from pad_inspection.ros.verdict_log import LoggedVerdict, VerdictLog, read_rows
 
 NAN = float('nan')
 
@@ -31,44 +33,22 @@ def decide(object_id, stamp_ns=5, score=1.0):
     return decision
 
 
-def test_verdicts_and_open_pieces_come_back(tmp_path):
-    log = VerdictLog(tmp_path)
-    assert log.last_sequence() == 0 and log.open_pieces() == [] and log.state('stop') == ''
-    tracker = ObjectTracker(
-        RejectNodeConfig(cameras=('a', 'b')), DecisionConfig(), on_change=log.save_open
-    )
-    tracker.on_trigger('open', 7, [], 4, (0.5, 0.0, NAN))
-    tracker.on_trigger('open', 8, ['a'], 0, (0.6, 0.0, NAN))
-    tracker.on_trigger('bad', 9, ['a'], 0, (NAN, NAN, NAN))
-    log.add(41, 10**18, decide('bad', score=6.0))
-    log.add(42, 10**18 + 1, decide('good'))
-    log.mark_sent(41)
-    log.set_state('stop', 'rejects: 3 in a row')
-    log.close()
-
-    log = VerdictLog(tmp_path)
-    (piece,) = log.open_pieces()
-    assert (piece.object_id, piece.stamp_ns, piece.expected_views) == ('open', 8, 4)
-    assert piece.announced == Counter({'a': 2, 'b': 1}) and piece.position[:2] == (0.6, 0.0)
-    assert np.isnan(piece.position[2]) and piece.deadline > piece.since > 0
-    assert piece.triggers == {(7, ('a', 'b')), (8, ('a',))}
-    (unsent,) = log.unsent()
-    decision, wanted = unsent.decision(), decide('good')
-    assert unsent.sequence == log.last_sequence() == 42
-    assert decision.verdict == wanted.verdict and decision.views == wanted.views
-    assert log.was_decided('bad', 5) and not log.was_decided('bad', 6)
-    assert log.state('stop') == 'rejects: 3 in a row'
-    log.close()
+def logged(number, score=1.0):
+    return LoggedVerdict.of(number, number * 10**9, decide(f'p{number}', score=score))
 
 
-def test_open_pieces_of_before_a_start_of_the_computer_are_out_of_time(tmp_path, monkeypatch):
+def test_verdicts_come_back(tmp_path):
     log = VerdictLog(tmp_path)
-    tracker = ObjectTracker(RejectNodeConfig(), DecisionConfig(), on_change=log.save_open)
-    tracker.on_trigger('open', 7, [], 0, (0.5, 0.0, 0.0))
-    monkeypatch.setattr('pad_inspection.ros.verdict_log._boot_id', lambda: 'another')
-    (piece,) = log.open_pieces()
-    assert piece.deadline == -np.inf
+    assert log.last_sequence() == 0
+    log.add([logged(41, 6.0), logged(42)])
+    log.add([logged(42, 6.0), logged(43)])  # what is there stays
     log.close()
+    with sqlite3.connect(tmp_path / 'verdicts.sqlite') as db:
+        rows = read_rows(db, 'ORDER BY sequence')
+    assert [(row.sequence, row.reject) for row in rows] == [(41, True), (42, False), (43, False)]
+    decision, wanted = rows[1].decision(), decide('p42')
+    assert replace(decision.verdict, coverage=0.0) == replace(wanted.verdict, coverage=0.0)
+    assert decision.views == wanted.views and np.isnan(rows[1].z)
 
 
 def test_what_was_stored_survives_sigkill(tmp_path):
@@ -76,11 +56,11 @@ def test_what_was_stored_survives_sigkill(tmp_path):
     code = (
         'import sys, pathlib\n'
         'sys.path.insert(0, sys.argv[2])\n'
-        'from test_verdict_log import decide\n'
+        'from test_verdict_log import logged\n'
         'from pad_inspection.ros.verdict_log import VerdictLog\n'
         'log = VerdictLog(pathlib.Path(sys.argv[1]))\n'
         'for n in range(1, 100000):\n'
-        '    log.add(n, n, decide(f"p{n}"))\n'
+        '    log.add([logged(n)])\n'
         '    print(n, flush=True)\n'
     )
     process = subprocess.Popen(
@@ -95,40 +75,37 @@ def test_what_was_stored_survives_sigkill(tmp_path):
     process.wait()
     log = VerdictLog(tmp_path)
     assert log.damaged is None and log.last_sequence() in (stored, stored + 1)
-    assert [row.sequence for row in log.unsent()] == [*range(1, log.last_sequence() + 1)]
+    with sqlite3.connect(tmp_path / 'verdicts.sqlite') as db:
+        numbers = [row.sequence for row in read_rows(db, 'ORDER BY sequence')]
+    assert numbers == [*range(1, log.last_sequence() + 1)]
     log.close()
 
 
-def test_two_writers_and_damaged_files(tmp_path):
-    log = VerdictLog(tmp_path)
-    with pytest.raises(ValueError, match='in use by another process'):
-        VerdictLog(tmp_path)
-    log.add(1, 1, decide('p'))
-    log.close()
+@pytest.mark.parametrize('damage', ['bytes', 'tables of another version'])
+def test_a_file_that_cannot_be_used_is_set_aside(tmp_path, damage):
     path = tmp_path / 'verdicts.sqlite'
-    path.write_bytes(b'\xff' * 4096)
+    if damage == 'bytes':
+        path.write_bytes(b'\xff' * 4096)
+    else:
+        with sqlite3.connect(path) as db:
+            db.execute('CREATE TABLE verdicts (sequence INTEGER)')
+    before = path.read_bytes()
     log = VerdictLog(tmp_path)
-    assert log.damaged.read_bytes() == b'\xff' * 4096 and log.last_sequence() == 0
+    assert log.damaged.read_bytes()[:16] == before[:16] and log.last_sequence() == 0
+    log.add([logged(1)])
     log.close()
-    (tmp_path / 'file').write_text('')
-    with pytest.raises(ValueError, match='cannot be written'):
-        VerdictLog(tmp_path / 'file')
+    assert VerdictLog(tmp_path).last_sequence() == 1
 
 
 def test_the_oldest_are_deleted(tmp_path):
     log = VerdictLog(tmp_path, max_verdicts=300, max_pictures=3)
     for n in range(1, 601):
-        log.add(n, n, decide(f'p{n}'))
-        if n > 1:  # one signal was never sent: it stays
-            log.mark_sent(n)
+        log.add([logged(n)])
         if n > 595:
             log.add_picture(n, 'camera/0', b'jpeg')
-        if n % 100 == 0:
-            log.maintain()
     with sqlite3.connect(tmp_path / 'verdicts.sqlite') as db:
         (count,) = db.execute('SELECT count(*) FROM verdicts').fetchone()
-        (lowest,) = db.execute('SELECT min(sequence) FROM verdicts').fetchone()
-    assert 300 <= count <= 300 + 256 and lowest == 1
+    assert 300 <= count <= 300 + 256 and log.last_sequence() == 600
     log._prune()
     assert sorted(p.name for p in (tmp_path / 'pictures').iterdir()) == [
         f'{n}_camera_0.jpg' for n in (598, 599, 600)
@@ -136,10 +113,40 @@ def test_the_oldest_are_deleted(tmp_path):
     log.close()
 
 
+def wait_for(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_the_writer_waits_for_a_locked_file_and_loses_nothing(tmp_path):
+    VerdictLog(tmp_path).close()
+    other = sqlite3.connect(tmp_path / 'verdicts.sqlite', isolation_level=None)
+    other.execute('BEGIN EXCLUSIVE')
+    writer = LogWriter(tmp_path, [logged(1), logged(2)], max_verdicts=1000, max_pictures=10)
+    writer.add(logged(3))
+    writer.add(logged(2))
+    # one that no file can hold does not stop the others
+    writer.add(replace(logged(4), stamp_ns=2**70))
+    writer.add(logged(5))
+    writer.add_picture(3, 'a', b'jpeg')
+    wait_for(lambda: 'locked' in writer.fault)
+    assert len(writer) == 7
+    other.execute('ROLLBACK')
+    wait_for(lambda: not len(writer))
+    assert writer.fault == '' and writer.counts['verdicts not stored'] == 1
+    writer.close(10.0)
+    rows = read_rows(other, 'ORDER BY sequence')
+    assert [row.sequence for row in rows] == [1, 2, 3, 5]
+    assert (tmp_path / 'pictures' / '3_a.jpg').read_bytes() == b'jpeg'
+    other.close()
+
+
 def test_pad_log(tmp_path, capsys):
     log = VerdictLog(tmp_path / 'log')
     for n in range(1, 31):
-        log.add(n, n * 10**9, decide(f'p{n}', score=6.0 if n % 10 == 0 else 1.0))
+        log.add([logged(n, score=6.0 if n % 10 == 0 else 1.0)])
     picture = tmp_path / 'picture.jpg'
     images.write(picture, np.full((40, 60, 3), 200, np.uint8))
     log.add_picture(20, 'a', picture.read_bytes())

@@ -166,6 +166,14 @@ class RejectNodeConfig(CheckedOptions):
     """What reject_node needs to know beside the decision rules."""
 
     cameras: tuple = option(('camera',), 'names of the cameras whose results are fused')
+    required_cameras: tuple = option(
+        (), 'cameras whose views must be judged: those of others never make up for them'
+    )
+    belt_layout: str = option(
+        '',
+        'YAML file of the belt, as in inspection_node where association is belt: how many images '
+        'of a piece each camera takes',
+    )
     expected_views: int = option(
         0,
         'images of a piece without a trigger; 0: such a piece is rejected when its time is over',

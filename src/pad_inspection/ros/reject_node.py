@@ -3,21 +3,21 @@
     python -m pad_inspection.ros.reject_node --ros-args --params-file config/reject.yaml
 
 Needs no model and no torch: thresholds travel in the results. A piece whose views do not all come
-in time for the gate is rejected. With ``log_dir`` every verdict is stored, and what was open when
-the node died is taken up by the next one.
+in time for the gate is rejected. With ``log_dir`` every verdict is stored, after its signal went
+out, and what was open when the node died is taken up by the next one.
 """
 
 from __future__ import annotations
 
-import sqlite3
+import math
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from pad_msgs.msg import InspectionResultArray, ObjectTrigger, RejectSignal, StopRequest
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -25,26 +25,36 @@ from rclpy.qos import DurabilityPolicy
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from pad_inspection.decision import StopRule
+from pad_inspection.decision import ObjectVerdict, StopRule
 from pad_inspection.ros import conversions, interfaces, parameters
+from pad_inspection.ros.belt_layout import read_layout
 from pad_inspection.ros.diagnostics import status
 from pad_inspection.ros.executor import QuickCallbackGroup
+from pad_inspection.ros.line_memory import LineMemory
 from pad_inspection.ros.liveliness import LivelinessWatch
-from pad_inspection.ros.object_tracker import Decision, ObjectTracker, Piece
+from pad_inspection.ros.message_age import MessageAge
+from pad_inspection.ros.node_clock import NodeClock
+from pad_inspection.ros.node_configs import RejectNodeConfig
+from pad_inspection.ros.object_tracker import ObjectTracker
 from pad_inspection.ros.reject_pictures import RejectPictures
 from pad_inspection.ros.runner import run
-from pad_inspection.ros.verdict_log import VerdictLog
+from pad_inspection.ros.signal_messages import fill_verdict, signal_message, stripped
+from pad_inspection.ros.throttle import Throttle
+from pad_inspection.ros.tracked_pieces import Decision
+from pad_inspection.ros.trigger_checks import id_fault, trigger_fault
+from pad_inspection.text_safety import MAX_TEXT_LENGTH, printable
 
 # It is looked whose time is over when the next deadline comes, at least and at most so often, s.
 _SOONEST_S, _LATEST_S = 0.001, 0.2
+# The same where deadlines are in simulated time, which runs as fast as it likes.
+_SIMULATED_S = 0.01
 # A process that ends takes with it what was not delivered yet, s.
 _FLUSH_S = 3.0
 # What was sent while this node was away arrives within this time after its start, s.
 _HISTORY_S = 20.0
-# Time between the log's housekeepings, s.
-_MAINTENANCE_S = 2.0
 # A signal this much behind its deadline is counted as late, s.
 _LATE_S = 0.02
+_LOG_PERIOD_S = 5.0
 _CAUSES = {
     '': StopRequest.CAUSE_NONE,
     'rejects': StopRequest.CAUSE_REJECTS,
@@ -62,14 +72,20 @@ class RejectNode(Node):
         if not config.cameras:
             raise ValueError("parameter 'cameras' is empty, wanted at least one name")
         self._config = config
+        self._clock_of_line = NodeClock(self)
+        self._age = MessageAge(self._clock_of_line)
+        self._throttle = Throttle(_LOG_PERIOD_S)
+        self._memory = self._open_memory()
         self._tracker = ObjectTracker(
-            config, parameters.read_decision(self), on_change=self._save_open
+            config,
+            parameters.read_decision(self),
+            self._clock_of_line.now,
+            on_change=lambda piece: self._remembered(lambda memory: memory.save_open(piece)),
+            views_per_camera=_views_per_camera(config),
         )
         self._stop_rule = StopRule(config.stop_after_rejects, config.stop_after_undetermined)
-        self._continues = False
-        self._log = self._open_log()
         # never repeats after a restart without a log either: fewer than one piece a second pass
-        self._sequence = int(time.time()) if self._log is None else self._log.last_sequence()
+        self._sequence = 0 if self._memory is None else self._memory.last_sequence
         self._sequence = self._sequence or int(time.time())
         # a jump of the system's clock must not hold up deadlines
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -81,6 +97,7 @@ class RejectNode(Node):
             camera: LivelinessWatch(self, interfaces.RESULTS, subscription)
             for camera, subscription in self._results.items()
         }
+        self._own_watch = LivelinessWatch(self, interfaces.REJECT_SIGNAL, self._listen_to_own())
         self._pictures: RejectPictures | None = None
         self._history: list = []
         self._timer = self._create_timer(_LATEST_S, self._on_time)
@@ -91,29 +108,20 @@ class RejectNode(Node):
             self._on_reset_stop,
             callback_group=self._quick,
         )
-        if self._log is not None:
-            self._take_over(self._log)
+        if self._memory is not None:
+            self._take_over(self._memory)
         self._publish_stop()
 
     # ---- set-up ------------------------------------------------------------------------------
 
-    def _open_log(self) -> VerdictLog | None:
-        """The verdict log, None when there is none."""
-        config = self._config
-        if not config.log_dir:
+    def _open_memory(self) -> LineMemory | None:
+        """What outlives this node; None where nothing does."""
+        if not self._config.log_dir:
             return None
-        log = VerdictLog(
-            Path(config.log_dir),
-            max_verdicts=config.log_max_verdicts,
-            max_pictures=config.log_max_pictures,
-        )
-        # a new log has no gap to fill: what passed before is not its business; noted before
-        # anybody can hear of this node, so that the next one knows
-        self._continues = bool(log.state('started'))
-        log.set_state('started', 'yes')
-        if log.damaged is not None:
-            self.get_logger().error(f'the verdict log was damaged; it is kept as {log.damaged}')
-        return log
+        memory = LineMemory(self._config, simulated=self._clock_of_line.is_simulated)
+        for fault in memory.faults():
+            self.get_logger().error(f'{fault}; signals go on')
+        return memory
 
     def _make_publishers(self) -> None:
         """Signals, stop requests, diagnostics."""
@@ -140,15 +148,38 @@ class RejectNode(Node):
         """
         topic = interfaces.OBJECT_TRIGGER if camera is None else interfaces.RESULTS
         profile = interfaces.qos(topic)
-        callback: Callable = self._on_trigger if camera is None else self._on_results
         if history:
             profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
-            callback = self._on_past_trigger if camera is None else self._on_past_results
+
+        def take(message, info) -> None:
+            away = _seconds_since(info) if history else None
+            try:
+                if camera is None:
+                    self._on_trigger(message, info, away)
+                else:
+                    self._on_results(camera, message, info, away)
+            except Exception as error:  # one message must not end the line
+                self._tracker.counts['messages that failed'] += 1
+                text = f'{topic.of(camera or "")}: {type(error).__name__}: {error}'
+                self._throttle.pass_on('failed', self.get_logger().error, printable(text, 500))
+
         return self.create_subscription(
             interfaces.message_class(topic.message),
             topic.of(camera or ''),
-            callback,
+            take,
             profile,
+            callback_group=self._quick,
+        )
+
+    def _listen_to_own(self):
+        """Subscription to the signals: another node that sends some is noticed by it."""
+        topic = interfaces.REJECT_SIGNAL
+        return self.create_subscription(
+            RejectSignal,
+            topic.name,
+            lambda _: None,
+            interfaces.qos(topic, depth=1),
+            raw=True,
             callback_group=self._quick,
         )
 
@@ -156,30 +187,27 @@ class RejectNode(Node):
         """Timer of the steady clock, period in s."""
         return self.create_timer(period, callback, callback_group=self._quick, clock=self._steady)
 
-    def _take_over(self, log: VerdictLog) -> None:
+    def _take_over(self, memory: LineMemory) -> None:
         """Go on where the last process ended."""
         config = self._config
-        pieces = log.open_pieces()
-        self._tracker.restore(pieces, log.recent(config.forget_after))
-        for verdict in log.unsent():
-            self._send(verdict.sequence, verdict.decided_ns, verdict.decision())
-        self._stop_rule.cause, _, self._stop_rule.message = log.state('stop').partition(': ')
+        pieces = memory.open_pieces()
+        decided = memory.decided(self._clock_of_line.now(), config.forget_after)
+        self._tracker.restore(pieces, decided)
+        for sequence, decided_ns, decision in memory.unsent():
+            self._send(decision, sequence, decided_ns)
+        self._stop_rule.cause, _, self._stop_rule.message = memory.stop.partition(': ')
         if pieces:
             self.get_logger().warning(f'{len(pieces)} pieces were open when the last node ended')
-        if self._continues:
+        # a new log has no gap to fill: what passed before is not its business
+        if not memory.is_new:
             self._history = [
                 self._subscribe(camera, history=True) for camera in (None, *config.cameras)
             ]
             self._history_timer = self._create_timer(_HISTORY_S, self._end_history)
-        # no signal waits for the disk
-        self.create_timer(
-            _MAINTENANCE_S,
-            self._maintain_log,
-            callback_group=MutuallyExclusiveCallbackGroup(),
-            clock=self._steady,
-        )
         if config.log_max_pictures:
-            self._pictures = RejectPictures(self, config.cameras, log, config.log_picture_px)
+            self._pictures = RejectPictures(
+                self, config.cameras, memory.writer, config.log_picture_px
+            )
 
     def _end_history(self) -> None:
         """From now on the live subscriptions say all."""
@@ -194,74 +222,115 @@ class RejectNode(Node):
         self._signals.wait_for_all_acked(Duration(seconds=_FLUSH_S))
         if self._pictures is not None:
             self._pictures.store()
-        if self._log is not None:
-            self._log.close()
+        if self._memory is not None:
+            self._memory.close()
 
     # ---- what arrives ------------------------------------------------------------------------
 
     def _is_past(self, object_id: str, stamp_ns: int, away: float | None) -> bool:
         """Whether history tells of a piece that the last node has decided."""
-        if away is None or self._log is None:
+        if away is None or self._memory is None:
             return False
-        return self._tracker.is_decided(object_id) or self._log.was_decided(object_id, stamp_ns)
+        return self._tracker.is_decided(object_id, stamp_ns) or self._memory.was_decided(
+            object_id, stamp_ns
+        )
 
-    def _on_trigger(self, message: ObjectTrigger, away: float | None = None) -> None:
+    def _refuse_id(self, what: str, object_id: str) -> bool:
+        """Whether an object_id cannot be used; a piece of that name gets no signal."""
+        fault = id_fault(object_id)
+        if fault:
+            self._tracker.counts[f'{what} with a bad object_id'] += 1
+            text = f'{what} ignored: {fault}'
+            self._throttle.pass_on(what, self.get_logger().error, text)
+        return bool(fault)
+
+    def _on_trigger(self, message: ObjectTrigger, info, away: float | None) -> None:
         """A piece is exposed; ``away``: this was so many seconds ago, before this node started."""
-        if not message.object_id:
-            self.get_logger().warning(
-                'trigger without object_id ignored', throttle_duration_sec=5.0
-            )
+        if self._refuse_id('trigger', message.object_id):
             return
         stamp_ns = conversions.stamp_to_ns(message.header.stamp)
         if self._is_past(message.object_id, stamp_ns, away):
             return
-        age = away or 0.0
+        age = self._age.of(info) if away is None else away
         if self._config.synchronized_stamps:
             age = max(age, (self.get_clock().now().nanoseconds - stamp_ns) / 1e9)
         p = message.position
+        position = (p.x, p.y, p.z)
+        fault = trigger_fault(message)
+        if fault:
+            # the piece is there: it gets its signal, which will not be a pass
+            position = (math.nan,) * 3
+            self._tracker.counts['bad triggers'] += 1
+            text = f'trigger of {printable(message.object_id)} refused: {fault}'
+            self._throttle.pass_on('bad trigger', self.get_logger().error, text)
         self._publish(
             self._tracker.on_trigger(
                 message.object_id,
                 stamp_ns,
-                message.cameras,
-                message.expected_views,
-                (p.x, p.y, p.z),
+                () if fault else message.cameras,
+                0 if fault else message.expected_views,
+                position,
                 age,
                 restored=away is not None,
+                fault=fault,
             )
         )
 
-    def _on_results(self, message: InspectionResultArray, away: float | None = None) -> None:
+    def _on_results(
+        self, camera: str, message: InspectionResultArray, info, away: float | None
+    ) -> None:
         """An image was inspected; ``away``: as above."""
+        since_arrival = self._age.of(info) if away is None else away
         for result in message.results:
             stamp_ns = conversions.stamp_to_ns(result.header.stamp)
+            if result.object_id and self._refuse_id('result', result.object_id):
+                continue
+            if result.camera_name != camera:
+                self._tracker.counts['results of another camera'] += 1
+                text = f'result of {result.camera_name!r} on the topic of {camera} ignored'
+                self._throttle.pass_on('camera', self.get_logger().error, printable(text, 200))
+                continue
             if self._is_past(result.object_id, stamp_ns, away):
                 continue
             duration = result.processing_time
+            model = (result.object_type, result.model_id, result.model_version)
             self._publish(
                 self._tracker.on_result(
                     result.object_id,
                     stamp_ns,
                     conversions.view_result_of_message(result),
                     result.object_threshold,
-                    (away or 0.0) + duration.sec + duration.nanosec / 1e9,
+                    since_arrival + duration.sec + duration.nanosec / 1e9,
                     restored=away is not None,
+                    model=model if result.model_id else (),
                 )
             )
 
-    def _on_past_trigger(self, message: ObjectTrigger, info) -> None:
-        self._on_trigger(message, _seconds_since(info))
-
-    def _on_past_results(self, message: InspectionResultArray, info) -> None:
-        self._on_results(message, _seconds_since(info))
-
     def _on_time(self) -> None:
+        self._note_conflicts()
         self._publish(self._tracker.on_time(self._lost_since()))
 
+    def _note_conflicts(self) -> None:
+        """See who else publishes what only one node may: then nothing passes."""
+        alive = {f'results of {name}': watch.alive for name, watch in self._watches.items()}
+        alive['reject signals'] = self._own_watch.alive
+        for what, count in alive.items():
+            if count > 1 and what not in self._tracker.conflicts:
+                text = f'{count} nodes publish the {what}, wanted 1: nothing passes meanwhile'
+                self._tracker.conflicts[what] = text
+                self.get_logger().error(text)
+            elif count <= 1:
+                self._tracker.conflicts.pop(what, None)
+
     def _lost_since(self) -> dict[str, float]:
-        """Cameras that no living inspection node serves, and since when, monotonic s."""
+        """Cameras that no living inspection node serves, and since when by the clock, s."""
+        now, monotonic = self._clock_of_line.now(), time.monotonic()
         found = {camera: watch.lost_since for camera, watch in self._watches.items()}
-        return {camera: since for camera, since in found.items() if since is not None}
+        return {
+            camera: now - (monotonic - since)
+            for camera, since in found.items()
+            if since is not None
+        }
 
     def _on_reset_stop(self, request, response):
         """The operator, or the line controller, lets the line run again."""
@@ -275,63 +344,55 @@ class RejectNode(Node):
     # ---- what is sent ------------------------------------------------------------------------
 
     def _publish(self, decisions: list[Decision]) -> None:
-        """Store and send one signal for each decided piece; look again when the next is due."""
+        """Send one signal for each decided piece; look again when the next is due."""
         for decision in decisions:
             self._sequence += 1
-            decided_ns = self.get_clock().now().nanoseconds
-            self._store(self._sequence, decided_ns, decision)
-            self._send(self._sequence, decided_ns, decision)
+            verdict = self._send(decision, self._sequence, self.get_clock().now().nanoseconds)
             # pieces of the past say nothing about how the line runs now
-            if not decision.restored and self._stop_rule.update(decision.verdict):
+            if not decision.restored and self._stop_rule.update(verdict):
                 self._publish_stop()
-        wait = min(max(self._tracker.seconds_to_next(), _SOONEST_S), _LATEST_S)
+        latest = _SIMULATED_S if self._clock_of_line.is_simulated else _LATEST_S
+        wait = min(max(self._tracker.seconds_to_next(), _SOONEST_S), latest)
         self._timer.timer_period_ns = int(wait * 1e9)
         self._timer.reset()
 
-    def _send(self, sequence: int, decided_ns: int, decision: Decision) -> None:
-        """Send one signal."""
-        verdict = decision.verdict
-        self._signals.publish(self._signal(sequence, decided_ns, decision))
-        self._logged(lambda log: log.mark_sent(sequence))
+    def _send(self, decision: Decision, sequence: int, decided_ns: int) -> ObjectVerdict:
+        """Send one signal, then store it; gives the verdict that was told."""
+        try:
+            signal = signal_message(self._config, sequence, decided_ns, decision)
+        except Exception as error:  # the piece must get its signal
+            text = f'its signal could not be filled in: {type(error).__name__}: {error}'
+            self.get_logger().error(printable(f'{decision.object_id}: {text}', MAX_TEXT_LENGTH))
+            decision = stripped(decision, text)
+            signal = signal_message(self._config, sequence, decided_ns, decision)
+        told = self._tracker.confirm(decision)
+        verdict = told.verdict
+        if verdict is not decision.verdict:
+            fill_verdict(signal, verdict)
+        logged = self._remembered(lambda memory: memory.before_signal(sequence, decided_ns, told))
+        self._signals.publish(signal)
+        self._remembered(lambda memory: memory.after_signal(logged))
         if verdict.reject and self._pictures is not None:
-            self._pictures.want(sequence, decision)
-        text = f'{decision.object_id}: {"reject" if verdict.reject else "pass"} '
-        text += f'({verdict.verdict.name}, {verdict.reason.name}: {verdict.message})'
-        if decision.seconds_late > _LATE_S and not decision.restored:
+            self._pictures.want(sequence, told)
+        text = f'{printable(decision.object_id)}: {"reject" if verdict.reject else "pass"} '
+        text += f'({verdict.verdict.name}, {verdict.reason.name}: {signal.message})'
+        if told.seconds_late > _LATE_S and not decision.restored:
             self._tracker.counts['late signals'] += 1
-            text += f'; {decision.seconds_late:.3f} s too late'
+            text += f'; {told.seconds_late:.3f} s too late'
         self.get_logger().info(text)
+        return verdict
 
-    def _signal(self, sequence: int, decided_ns: int, decision: Decision) -> RejectSignal:
-        """Message of a decision."""
-        config, verdict = self._config, decision.verdict
-        x, y, z = decision.position
-        signal = RejectSignal(
-            header=Header(
-                stamp=conversions.stamp_of_ns(decision.stamp_ns),
-                frame_id=interfaces.CONVEYOR_FRAME,
-            ),
-            object_id=decision.object_id,
-            reject=verdict.reject,
-            verdict=int(verdict.verdict),
-            reason=int(verdict.reason),
-            message=verdict.message,
-            anomaly_score=float(verdict.score),
-            threshold=float(decision.threshold),
-            num_views=verdict.num_views,
-            num_judged=verdict.num_judged,
-            inspection_ids=list(decision.inspection_ids),
-            sequence=sequence % 2**32,
-            decided_at=conversions.stamp_of_ns(decided_ns),
-        )
-        signal.position.x, signal.position.y, signal.position.z = float(x), float(y), float(z)
-        if config.signal_lifespan > 0:
-            valid_ns = decided_ns + int(config.signal_lifespan * 1e9)
-            signal.valid_until = conversions.stamp_of_ns(valid_ns)
-        if config.belt_speed > 0 and x == x:
-            travel_ns = int((config.gate_position - x) / config.belt_speed * 1e9)
-            signal.gate_at = conversions.stamp_of_ns(max(0, decision.stamp_ns + travel_ns))
-        return signal
+    def _remembered(self, action: Callable[[LineMemory], Any]) -> Any:
+        """Do something with what outlives the node; a fault there keeps no signal back."""
+        if self._memory is None:
+            return None
+        try:
+            return action(self._memory)
+        except Exception as error:  # of the disk, of what is written
+            self._tracker.counts['journal failures'] += 1
+            text = f'the journal cannot be written: {type(error).__name__}: {error}'
+            self._throttle.pass_on('journal', self.get_logger().error, printable(text, 500))
+            return None
 
     def _publish_stop(self) -> None:
         """Tell whether the line should stop, and remember it."""
@@ -339,7 +400,7 @@ class RejectNode(Node):
         if rule.cause:
             self.get_logger().error(f'stop of the line asked for: {rule.message}')
         state = f'{rule.cause}: {rule.message}' if rule.cause else ''
-        self._logged(lambda log: log.set_state('stop', state))
+        self._remembered(lambda memory: memory.set_stop(state))
         self._stops.publish(
             StopRequest(
                 header=Header(stamp=self.get_clock().now().to_msg()),
@@ -349,27 +410,6 @@ class RejectNode(Node):
                 message=rule.message,
             )
         )
-
-    def _save_open(self, piece: Piece) -> None:
-        self._logged(lambda log: log.save_open(piece))
-
-    def _store(self, sequence: int, decided_ns: int, decision: Decision) -> None:
-        self._logged(lambda log: log.add(sequence, decided_ns, decision))
-
-    def _maintain_log(self) -> None:
-        self._logged(lambda log: log.maintain())
-
-    def _logged(self, action: Callable[[VerdictLog], None]) -> None:
-        """Do something with the log; a full disk must not keep signals back."""
-        if self._log is None:
-            return
-        try:
-            action(self._log)
-        except (sqlite3.Error, OSError) as error:
-            self._tracker.counts['log failures'] += 1
-            self.get_logger().error(
-                f'the verdict log cannot be written: {error}', throttle_duration_sec=10.0
-            )
 
     # ---- diagnostics -------------------------------------------------------------------------
 
@@ -381,23 +421,40 @@ class RejectNode(Node):
         values['last sequence'] = str(self._sequence)
         values['without inspection node'] = ', '.join(lost)
         values['stop requested'] = self._stop_rule.message
-        if self._pictures is not None:
-            values['picture failures'] = str(self._pictures.failures)
         decided = counts['passed'] + counts['rejected']
         texts = []
         if counts['undetermined'] > 0.5 * decided:
             texts.append(f'{counts["undetermined"]} of {decided} pieces could not be judged')
+        if counts['journal failures']:
+            texts.append('the journal cannot be written')
         if counts['late signals']:
             texts.append(f'{counts["late signals"]} signals were too late for the gate')
-        if counts['log failures']:
-            texts.append('the verdict log cannot be written')
         faults = [self._stop_rule.message] if self._stop_rule.cause else []
+        faults += self._tracker.conflicts.values()
         if lost:
             faults.append(f'no inspection node of {", ".join(lost)} is alive')
+        if self._memory is not None:
+            values |= {name: str(n) for name, n in sorted(self._memory.counts().items())}
+            texts += self._memory.faults()
         text = '; '.join(faults + texts)
         self._diagnostics.publish(
             status(self, 'decisions', text, values, warn=bool(texts), error=bool(faults))
         )
+
+
+def _views_per_camera(config: RejectNodeConfig) -> int:
+    """Images of a piece from each camera as the belt's layout says; 0 without a layout.
+
+    Raises:
+        ValueError, FileNotFoundError: the file is missing, wrong, or lacks a camera.
+    """
+    if not config.belt_layout:
+        return 0
+    layout = read_layout(Path(config.belt_layout))
+    missing = sorted(set(config.cameras) - set(layout.cameras))
+    if missing:
+        raise ValueError(f'{config.belt_layout} has no camera {", ".join(missing)}')
+    return layout.views_per_camera
 
 
 def _seconds_since(info) -> float:

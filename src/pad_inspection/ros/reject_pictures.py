@@ -6,7 +6,6 @@ own: no signal waits for a picture.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections import OrderedDict
@@ -16,8 +15,8 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from pad_inspection.ros import conversions, interfaces
-from pad_inspection.ros.object_tracker import Decision
-from pad_inspection.ros.verdict_log import VerdictLog
+from pad_inspection.ros.log_writer import LogWriter
+from pad_inspection.ros.tracked_pieces import Decision
 
 # Small pictures of one camera that wait for their verdict; one takes about 30 kB.
 _KEPT = 64
@@ -30,7 +29,7 @@ _JPEG_QUALITY = 85
 class RejectPictures:
     """See the module's text."""
 
-    def __init__(self, node: Node, cameras: tuple[str, ...], log: VerdictLog, side_px: int):
+    def __init__(self, node: Node, cameras: tuple[str, ...], log: LogWriter, side_px: int):
         """Subscribe; the inspection nodes then draw overlays.
 
         Args:
@@ -43,7 +42,6 @@ class RejectPictures:
         self._lock = threading.Lock()
         self._kept: dict[str, OrderedDict[int, bytes]] = {name: OrderedDict() for name in cameras}
         self._wanted: dict[tuple[str, int], tuple[int, float]] = {}
-        self.failures = 0
         group = MutuallyExclusiveCallbackGroup()
         topic = interfaces.OVERLAY
         for camera in cameras:
@@ -75,14 +73,7 @@ class RejectPictures:
                 if jpeg is not None or time.monotonic() > until:
                     del self._wanted[camera, stamp_ns]
         for sequence, camera, jpeg in ready:
-            try:
-                self._log.add_picture(sequence, camera, jpeg)
-            except (OSError, sqlite3.Error) as error:
-                self.failures += 1
-                self._node.get_logger().error(
-                    f'picture of verdict {sequence} is not stored: {error}',
-                    throttle_duration_sec=10.0,
-                )
+            self._log.add_picture(sequence, camera, jpeg)
 
     def _on_overlay(self, camera: str, message) -> None:
         """Keep a small copy."""
