@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from pad_inspection.text_safety import MAX_ID_LENGTH, csv_cell, printable
+from pad_inspection.text_safety import MAX_ID_LENGTH, csv_cell, file_stem, printable
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,16 @@ def test_numbers_and_harmless_texts_stay(value):
 @pytest.mark.parametrize('start', ['\t', '\r', '\n'])
 def test_cell_does_not_start_with_white_space_that_hides_a_formula(start):
     assert csv_cell(start + '=1').startswith('\\')
+
+
+@pytest.mark.parametrize(
+    'text, stem',
+    [
+        ('piece-17.a', 'piece-17.a'),
+        ('../../etc/x', '_._.._etc_x'),
+        ('a/b\\c\n', 'a_b_c_'),
+        ('x' * 300, 'x' * 80),
+    ],
+)
+def test_file_names_stay_in_their_folder(text, stem):
+    assert file_stem(text) == stem

@@ -115,10 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (
         UsageError,
         ValueError,
-        FileExistsError,
-        FileNotFoundError,
-        NotADirectoryError,
-        PermissionError,
+        OSError,
         ImportError,
     ) as error:
         if debug:

@@ -49,6 +49,14 @@ def printable(text: object, limit: int = MAX_ID_LENGTH) -> str:
     return ''.join(kept) + mark
 
 
+def file_stem(text: str) -> str:
+    """Text as part of a file name: letters, digits, dot, dash and underscore, at most 80.
+
+    Other characters become underscores, so two texts may give one name.
+    """
+    return re.sub(r'[^\w.-]|^\.', '_', text)[:80]
+
+
 def csv_cell(value: object, limit: int = MAX_TEXT_LENGTH) -> object:
     """Value for a csv.writer: texts as printable and never a formula, anything else as it is.
 
