@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 
 from pad_inspection.datatypes import Camera, Inspection, Reason, Verdict
-from pad_inspection.ros.graph import NodeGraph, NodeSpec, free_domain_id, ros_environment
+from pad_inspection.ros.domains import ReservedDomain
+from pad_inspection.ros.graph import NodeGraph, NodeSpec, ros_environment
 
 
 class NoInspector:
@@ -190,9 +191,10 @@ def main() -> None:
     print(json.dumps({name: value for name, value in report.items() if name != 'rows'}))
     for count in arguments.cameras:
         for node in (False, True):
-            row = receive(
-                count, arguments.rate, arguments.seconds, arguments.size, free_domain_id(), node
-            )
+            with ReservedDomain() as domain:
+                row = receive(
+                    count, arguments.rate, arguments.seconds, arguments.size, domain.id, node
+                )
             report['rows'].append(row)
             print(json.dumps(row), flush=True)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,8 @@ from pad_inspection.datatypes import (
     Rigid3,
     Verdict,
 )
-from pad_inspection.ros.graph import NodeGraph, NodeSpec, free_domain_id, ros_environment
+from pad_inspection.ros.domains import ReservedDomain
+from pad_inspection.ros.graph import NodeGraph, NodeSpec, ros_environment
 
 # Share of pieces that the stand-in finds a defect on.
 _DEFECT_EVERY = 7
@@ -176,8 +177,9 @@ def soak(minutes: float, rate: float, num_cameras: int, size: int) -> dict:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
 
-    domain_id = free_domain_id()
-    os.environ.update(ros_environment(domain_id=domain_id))
+    domain = ReservedDomain()  # until the process ends
+    os.environ.update(domain.environment)
+    os.environ.update(ros_environment())
     cameras = [f'camera_{index}' for index in range(num_cameras)]
     specs = [
         NodeSpec(
@@ -202,9 +204,7 @@ def soak(minutes: float, rate: float, num_cameras: int, size: int) -> dict:
     samples = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        NodeGraph(
-            specs, log_dir=Path(folder), domain_id=domain_id, env={'PYTHONPATH': path}
-        ) as graph,
+        NodeGraph(specs, log_dir=Path(folder), env={'PYTHONPATH': path}) as graph,
     ):
         spin = lambda: executor.spin_once(timeout_sec=0.02)  # noqa: E731
         graph.wait_until(lambda: spin() or line.is_connected(), 120.0, 'nodes')

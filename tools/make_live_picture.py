@@ -69,7 +69,8 @@ def shoot(url: str, state: dict, out: Path, size: str) -> None:
 
 def main() -> int:
     """Command line."""
-    from pad_inspection.ros.graph import NodeGraph, NodeSpec, free_domain_id
+    from pad_inspection.ros.domains import ReservedDomain
+    from pad_inspection.ros.graph import NodeGraph, NodeSpec
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -100,8 +101,8 @@ def main() -> int:
         NodeSpec('reject_node', {'cameras': CAMERAS, 'object_timeout': PATIENCE_S}),
         NodeSpec('replay_node', replay),
     ]
-    with tempfile.TemporaryDirectory() as folder:
-        with NodeGraph(specs, log_dir=Path(folder), domain_id=free_domain_id()) as graph:
+    with tempfile.TemporaryDirectory() as folder, ReservedDomain() as domain:
+        with NodeGraph(specs, log_dir=Path(folder), domain_id=domain.id) as graph:
 
             def is_done() -> bool:
                 time.sleep(0.5)

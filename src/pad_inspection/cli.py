@@ -19,6 +19,10 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from pad_inspection.text_safety import printable
+
+# Characters of the longest error that is shown.
+_ERROR_LENGTH = 4000
 # Command -> (module with add_arguments and run, what it does). Modules are imported when chosen.
 COMMANDS: dict[str, tuple[str, str]] = {
     'build': ('pad_inspection.offline.build', 'make a model bundle from pictures of good pieces'),
@@ -115,10 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (
         UsageError,
         ValueError,
-        FileExistsError,
-        FileNotFoundError,
-        NotADirectoryError,
-        PermissionError,
+        OSError,
         ImportError,
     ) as error:
         if debug:
@@ -138,7 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _fail(error: Exception) -> int:
     """Say what was wrong; the exit code."""
-    print(f'pad: error: {" ".join(str(error).split())}', file=sys.stderr)
+    text = printable(' '.join(str(error).split()), _ERROR_LENGTH)
+    print(f'pad: error: {text}', file=sys.stderr)
     return 2
 
 

@@ -62,8 +62,7 @@ class TrainingView:
             FileNotFoundError: there is no such file.
             ValueError: it is not a picture, or not of the camera's size.
         """
-        image, alpha = images.read_rgba(self.path)
-        _check_size(self.path, image, self.camera)
+        image, alpha = images.read_rgba(self.path, self.camera)
         if alpha is None:
             return image, (image.min(axis=2) < WHITE_LEVEL).astype(np.float32)
         return images.on_background(image, alpha, 255), alpha.astype(np.float32) / 255
@@ -106,17 +105,13 @@ class TestImage:
 
     def load_image(self) -> np.ndarray:
         """Read the picture, uint8 (H, W, 3) RGB. Raises as TrainingView.load."""
-        image = images.read_rgb(self.path)
-        _check_size(self.path, image, self.camera)
-        return image
+        return images.read_rgb(self.path, self.camera)
 
     def load_mask(self) -> np.ndarray:
         """Read the mask, bool (H, W); all False when there is none. Raises as load_image."""
         if self.mask_path is None:
             return np.zeros((self.camera.height, self.camera.width), bool)
-        mask = images.read_mask(self.mask_path)
-        _check_size(self.mask_path, mask, self.camera)
-        return mask
+        return images.read_mask(self.mask_path, self.camera)
 
 
 def class_name(class_dir: Path) -> str:
@@ -260,15 +255,6 @@ def write_images_json(
             entry['camera'] = image.camera_name
         content['images'].append(entry | more)
     write_json(path, content)
-
-
-def _check_size(path: Path, picture: np.ndarray, camera: Camera) -> None:
-    """Raise a ValueError when a picture is not of its camera's size."""
-    height, width = picture.shape[:2]
-    if (width, height) != (camera.width, camera.height):
-        raise ValueError(
-            f'{path} has {width}x{height} px, its camera {camera.width}x{camera.height}'
-        )
 
 
 def _training_source(class_dir: Path) -> Path | None:

@@ -5,49 +5,127 @@ Pictures are uint8 (H, W, 3) RGB unless a docstring says otherwise.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from pad_inspection.datatypes import Camera
 from pad_inspection.geometry import opencv_matrix
+from pad_inspection.whole_files import replacing
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
+MAX_PIXELS = 200_000_000
+"""A larger picture is refused before it is decoded."""
+
+# uncompressed, of four channels of 16 bits
+_MAX_BYTES = 8 * MAX_PIXELS
 
 
-def read_rgba(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read a picture: RGB uint8 (H, W, 3) and its alpha channel uint8 (H, W) or None.
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height, px, that a picture's header tells; nothing is decoded.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a picture, it is empty, or it has not 8 bits a channel.
+        ValueError: it is not a picture, or larger than MAX_PIXELS.
     """
-    import cv2
-
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'image {path} does not exist')
-    data = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if image is None:
-        raise ValueError(f'{path} ({data.size} bytes) is not a readable picture')
+    with open(path, 'rb') as stream:
+        return _size_in(stream, path)
+
+
+def _size_in(stream: BinaryIO, name: Path | str) -> tuple[int, int]:
+    """See size_of; ``name`` is for the message."""
+    # Image.open would judge the size by a limit of its own, which is one for the whole process
+    from PIL.BmpImagePlugin import BmpImageFile
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    num_bytes = stream.seek(0, 2)
+    for kind in (PngImageFile, JpegImageFile, BmpImageFile, TiffImageFile):
+        stream.seek(0)
+        try:
+            width, height = kind(stream).size
+            break
+        except (SyntaxError, ValueError, OSError, OverflowError, TypeError):
+            continue
+    else:
+        raise ValueError(
+            f'{name} ({num_bytes} bytes) is not a readable picture, wanted PNG, JPEG, BMP or TIFF'
+        )
+    if not 0 < width * height <= MAX_PIXELS:
+        raise ValueError(f'{name} has {width}x{height} px, wanted 1 to {MAX_PIXELS} pixels')
+    if num_bytes > _MAX_BYTES:
+        raise ValueError(f'{name} has {num_bytes} bytes, wanted at most {_MAX_BYTES}')
+    return width, height
+
+
+def read_rgba(path: Path, camera: Camera | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read a picture: RGB uint8 (H, W, 3) and its alpha channel uint8 (H, W) or None.
+
+    Args:
+        path: PNG, JPEG, BMP or TIFF.
+        camera: that took it: a picture of another size is refused before it is decoded.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a picture, it is empty, it has not 8 bits a channel, it is not of
+            the camera's size or larger than MAX_PIXELS.
+    """
+    size_of(path)
+    return _decode(np.fromfile(path, np.uint8), path, camera)
+
+
+def decode_rgb(data: bytes, name: str, camera: Camera | None = None) -> np.ndarray:
+    """Decode a picture in memory as uint8 (H, W, 3) RGB; the name is for messages.
+
+    Raises as read_rgba; an alpha channel is put on white.
+    """
+    return _on_white(*_decode(np.frombuffer(data, np.uint8), name, camera))
+
+
+def _decode(
+    data: np.ndarray, name: Path | str, camera: Camera | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """See read_rgba."""
+    import cv2
+
+    size = _size_in(io.BytesIO(data), name)
+    if camera is not None and size != (camera.width, camera.height):
+        raise ValueError(
+            f'{name} has {size[0]}x{size[1]} px, its camera {camera.width}x{camera.height}'
+        )
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ValueError(f'{name} ({data.size} bytes) cannot be decoded: {error.err}') from error
+    if image is None or image.shape[1::-1] != size:
+        raise ValueError(f'{name} ({data.size} bytes) is damaged: it cannot be decoded')
     if image.dtype != np.uint8:
-        raise ValueError(f'{path} has {image.dtype} pixels, wanted 8 bits a channel')
+        raise ValueError(f'{name} has {image.dtype} pixels, wanted 8 bits a channel')
     if image.ndim == 2:
         return np.repeat(image[..., None], 3, axis=2), None
     alpha = np.ascontiguousarray(image[..., 3]) if image.shape[2] == 4 else None
     return np.ascontiguousarray(image[..., 2::-1]), alpha
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """Read a picture as RGB; an alpha channel is put on white. Raises as read_rgba."""
-    image, alpha = read_rgba(path)
+def read_rgb(path: Path, camera: Camera | None = None) -> np.ndarray:
+    """Read a picture as RGB; an alpha channel is put on white. Arguments and errors: read_rgba."""
+    return _on_white(*read_rgba(path, camera))
+
+
+def _on_white(image: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """RGB of what read_rgba gave."""
     return image if alpha is None else on_background(image, alpha, 255)
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """Read a mask as bool (H, W): any channel above 127. Raises as read_rgba."""
-    return (read_rgba(path)[0] > 127).any(axis=2)
+def read_mask(path: Path, camera: Camera | None = None) -> np.ndarray:
+    """Read a mask as bool (H, W): any channel above 127. Arguments and errors: read_rgba."""
+    return (read_rgba(path, camera)[0] > 127).any(axis=2)
 
 
 def write(path: Path, image: np.ndarray, *, small: bool = False) -> None:
@@ -58,8 +136,11 @@ def write(path: Path, image: np.ndarray, *, small: bool = False) -> None:
         image: the picture.
         small: spend time on a smaller PNG.
 
+    The file appears whole or not at all.
+
     Raises:
         ValueError: not such an array.
+        OSError: it cannot be written; names the file.
     """
     import cv2
 
@@ -76,7 +157,8 @@ def write(path: Path, image: np.ndarray, *, small: bool = False) -> None:
     ok, data = cv2.imencode(path.suffix, image, flags)
     if not ok:
         raise ValueError(f'cannot encode a picture as {path.suffix!r}')
-    data.tofile(path)
+    with replacing(path, binary=True) as stream:
+        stream.write(data)
 
 
 def on_background(image: np.ndarray, alpha: np.ndarray, background) -> np.ndarray:

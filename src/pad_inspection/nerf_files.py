@@ -83,7 +83,7 @@ def _camera(values: dict[str, Any], picture: Path) -> Camera:
     if 'w' in values:
         width, height = int(values['w']), int(values['h'])
     else:
-        height, width = images.read_rgba(picture)[0].shape[:2]
+        width, height = images.size_of(picture)
     if 'fl_x' in values:
         focal_x = float(values['fl_x'])
     else:

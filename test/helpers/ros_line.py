@@ -1,6 +1,5 @@
 """A line for tests: nodes as processes, and a test node that plays camera, PLC and gate."""
 
-import itertools
 import math
 import os
 import time
@@ -20,12 +19,12 @@ from helpers.small_dataset import SIZE, picture
 from helpers.small_inspector import write_bundle
 from pad_inspection.datatypes import Camera
 from pad_inspection.ros import conversions, interfaces
-from pad_inspection.ros.graph import NodeGraph, NodeSpec, free_domain_id, ros_environment
+from pad_inspection.ros.domains import ReservedDomain
+from pad_inspection.ros.graph import NodeGraph, NodeSpec, ros_environment
 
 # Generous: other work may run on the machine. Nothing waits as long when it works.
 PATIENCE_S = 120.0
 SMALL = 'helpers.small_inspector:SmallInspector'
-_domains = itertools.count()
 
 
 def camera(size=SIZE):
@@ -44,10 +43,11 @@ class Line:
         self._stamp_ns = 1_700_000_000 * 10**9
 
     def __enter__(self):
-        domain_id = 30 + (free_domain_id() + 13 * next(_domains)) % 70
+        self._domain = ReservedDomain()
         self._environment = dict(os.environ)
-        os.environ.update(ros_environment(domain_id=domain_id, log_dir=self.path / 'log'))
-        self.graph = NodeGraph([], log_dir=self.path / 'log', domain_id=domain_id)
+        os.environ.update(self._domain.environment)
+        os.environ.update(ros_environment(log_dir=self.path / 'log'))
+        self.graph = NodeGraph([], log_dir=self.path / 'log')
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         self.node = rclpy.create_node('test_node')
         self.executor = SingleThreadedExecutor()
@@ -59,6 +59,7 @@ class Line:
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.try_shutdown()
+        self._domain.release()
         os.environ.clear()
         os.environ.update(self._environment)
         killed = [name for name, code in codes.items() if code == -9]

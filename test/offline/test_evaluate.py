@@ -7,7 +7,7 @@ import pytest
 
 from pad_inspection.config import DecisionConfig
 from pad_inspection.datatypes import Inspection, PoseEstimate, PoseStatus, Reason, Verdict
-from pad_inspection.offline.evaluate import ViewRecord, summarize, write_objects
+from pad_inspection.offline.evaluate import ViewRecord, summarize, write_objects, write_scores
 
 
 def view(object_id, defect, score, pose_error_px=float('nan')):
@@ -117,3 +117,16 @@ def test_undefined_numbers_are_null_with_a_reason():
     assert math.isfinite(report['median_seconds_per_image'])
     with pytest.raises(ValueError, match='no test pictures'):
         summarize([], 'part', 'ours')
+
+
+def test_no_text_of_a_data_set_is_a_formula_in_a_table(tmp_path):
+    records = [replace(view('=1+1', 'added', 2.0), name='@x\n')]
+    write_scores(records, tmp_path / 'scores.csv')
+    write_objects(records, tmp_path / 'objects.csv', DecisionConfig(), 1.0)
+    for name in ('scores.csv', 'objects.csv'):
+        with open(tmp_path / name, newline='') as stream:
+            (row,) = csv.DictReader(stream)
+        assert row['object_id'] == "'=1+1"
+        assert all(cell[0] not in '=+@' for cell in row.values() if cell)
+        assert row.get('image', r"'@x\n") == r"'@x\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['objects.csv', 'scores.csv']

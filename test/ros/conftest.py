@@ -26,6 +26,15 @@ def line(tmp_path):
         yield made
 
 
+@pytest.fixture
+def domain_id():
+    """A ROS domain that nobody else uses."""
+    from pad_inspection.ros.domains import ReservedDomain
+
+    with ReservedDomain() as domain:
+        yield domain.id
+
+
 @pytest.fixture(scope='session')
 def _plcs():
     """Line controllers that run already, by protocol."""

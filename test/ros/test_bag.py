@@ -1,6 +1,8 @@
 """Bags: recorded from the nodes, replayed to them, read without ROS tools."""
 
 import json
+import os
+import resource
 import signal
 import subprocess
 import sys
@@ -224,3 +226,21 @@ def test_wrong_bags_are_told(tmp_path, line):
         process = line.graph.start(NodeSpec('replay_node', values))
         assert process.wait(60) == 2
         assert words in line.graph.log_tail('/replay_node')
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_a_bag_that_cannot_be_finished_is_removed(tmp_path, storage):
+    folder, limit = tmp_path / 'bag', resource.getrlimit(resource.RLIMIT_FSIZE)
+    kind = interfaces.REPLAY_STATUS.message
+    try:
+        with pytest.raises(OSError, match=f'bag {folder} cannot be written'):
+            with bag.BagWriter(folder, storage=storage) as writer:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limit[1]))
+                for _ in range(50):
+                    writer.write('/a', kind, 1, os.urandom(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert not folder.exists()
+    with pytest.raises(ValueError, match='^mine$'), bag.BagWriter(folder, storage=storage):
+        raise ValueError('mine')
+    assert not folder.exists()

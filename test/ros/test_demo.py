@@ -15,7 +15,7 @@ from helpers.small_dataset import picture, write_dataset
 from helpers.small_inspector import write_bundle
 from pad_inspection import images
 from pad_inspection.ros.demo import run_demo_graph
-from pad_inspection.ros.graph import NodeDiedError, free_domain_id, ros_environment
+from pad_inspection.ros.graph import NodeDiedError, ros_environment
 from pad_inspection.ros.replay_source import DatasetSource
 
 
@@ -82,11 +82,11 @@ def test_labels_do_not_travel(tmp_path):
     assert 'recolour' not in ''.join(str(message) for _, message in batch.messages)
 
 
-def up(tmp_path, text):
+def up(tmp_path, domain_id, text):
     """Start `pad up` with a parameter file."""
     path = tmp_path / 'nodes.yaml'
     path.write_text(text)
-    env = ros_environment(domain_id=free_domain_id(), log_dir=tmp_path / 'log')
+    env = ros_environment(domain_id=domain_id, log_dir=tmp_path / 'log')
     return subprocess.Popen(
         [sys.executable, '-m', 'pad_inspection.cli', 'up', '--config', str(path)],
         env=env,
@@ -120,8 +120,8 @@ def line_file(tmp_path, **replay):
     )
 
 
-def test_up_runs_a_line_until_ctrl_c(tmp_path):
-    process = up(tmp_path, line_file(tmp_path, rate=50.0))
+def test_up_runs_a_line_until_ctrl_c(tmp_path, domain_id):
+    process = up(tmp_path, domain_id, line_file(tmp_path, rate=50.0))
     output = []
     for text in process.stdout:
         output.append(text)
@@ -177,16 +177,16 @@ def running_with(text):
             continue
 
 
-def test_up_ends_when_a_node_dies(tmp_path):
+def test_up_ends_when_a_node_dies(tmp_path, domain_id):
     text = line_file(tmp_path)
     (tmp_path / 'bundle' / 'model.json').unlink()
-    process = up(tmp_path, text)
+    process = up(tmp_path, domain_id, text)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1 and 'model.json does not exist' in output
 
 
-def test_up_refuses_a_bad_file(tmp_path):
-    process = up(tmp_path, node('inspection_node', bundel='x'))
+def test_up_refuses_a_bad_file(tmp_path, domain_id):
+    process = up(tmp_path, domain_id, node('inspection_node', bundel='x'))
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 2 and 'bundel' in output and len(output.splitlines()) == 1
 

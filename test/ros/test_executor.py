@@ -14,7 +14,7 @@ from std_msgs.msg import Int64
 from std_srvs.srv import Trigger
 
 from pad_inspection.ros.executor import LineExecutor, QuickCallbackGroup
-from pad_inspection.ros.graph import free_domain_id, ros_environment
+from pad_inspection.ros.graph import ros_environment
 
 PATIENCE_S = 60.0
 KEEP_ALL = QoSProfile(depth=5000)
@@ -23,9 +23,9 @@ KEEP_ALL = QoSProfile(depth=5000)
 class Pair:
     """A node that receives by LineExecutor, and one that sends."""
 
-    def __init__(self):
+    def __init__(self, domain_id):
         self._context = Context()
-        rclpy.init(args=[], context=self._context, domain_id=free_domain_id())
+        rclpy.init(args=[], context=self._context, domain_id=domain_id)
         self.receiver = rclpy.create_node('receiver', context=self._context)
         self.sender = rclpy.create_node('sender', context=self._context)
         self.executor = LineExecutor(2, context=self._context)
@@ -58,10 +58,10 @@ class Pair:
 
 
 @pytest.fixture
-def pair(monkeypatch):
+def pair(monkeypatch, domain_id):
     for name, value in ros_environment().items():
         monkeypatch.setenv(name, value)
-    made = Pair()
+    made = Pair(domain_id)
     yield made
     made.close()
 

@@ -17,7 +17,6 @@ from pad_inspection.ros.graph import (
     NodeGraph,
     NodeSpec,
     fastdds_profile,
-    free_domain_id,
     ros_environment,
     specs_of_file,
 )
@@ -29,8 +28,8 @@ def line_specs(tmp_path):
 
 
 @pytest.mark.parametrize('wait_s', [0.0, 0.2, 0.4])
-def test_nodes_end_cleanly_whenever_they_are_told(tmp_path, wait_s):
-    graph = NodeGraph(line_specs(tmp_path), log_dir=tmp_path / 'log', domain_id=free_domain_id())
+def test_nodes_end_cleanly_whenever_they_are_told(tmp_path, domain_id, wait_s):
+    graph = NodeGraph(line_specs(tmp_path), log_dir=tmp_path / 'log', domain_id=domain_id)
     with graph:
         time.sleep(wait_s)  # any moment of the start-up must do
     assert graph.stop() == {'/inspection_node': 0, '/reject_node': 0}
@@ -38,12 +37,12 @@ def test_nodes_end_cleanly_whenever_they_are_told(tmp_path, wait_s):
         assert 'Traceback' not in graph.log_tail(name)
 
 
-def test_nodes_end_when_their_starter_is_killed(tmp_path):
+def test_nodes_end_when_their_starter_is_killed(tmp_path, domain_id):
     code = (
         'import sys, time\n'
         'from pathlib import Path\n'
         'from pad_inspection.ros.graph import NodeGraph, NodeSpec\n'
-        'graph = NodeGraph([NodeSpec("reject_node")], log_dir=Path(sys.argv[1]), domain_id=98)\n'
+        'graph = NodeGraph([NodeSpec("reject_node")], log_dir=Path(sys.argv[1]))\n'
         'graph.__enter__()\n'
         'print(graph.process("/reject_node").pid, flush=True)\n'
         'time.sleep(600)\n'
@@ -52,7 +51,7 @@ def test_nodes_end_when_their_starter_is_killed(tmp_path):
         [sys.executable, '-c', code, str(tmp_path)],
         stdout=subprocess.PIPE,
         text=True,
-        env=ros_environment(),
+        env=ros_environment(domain_id=domain_id),
     )
     pid = int(starter.stdout.readline())
     starter.kill()
@@ -86,7 +85,7 @@ def children_of(pid):
     return found
 
 
-def test_ctrl_c_ends_the_whole_graph(tmp_path):
+def test_ctrl_c_ends_the_whole_graph(tmp_path, domain_id):
     """`pad up` with five nodes: two Ctrl-C as a terminal sends them, exit code 0, nothing left."""
     inspection = {'bundle': str(write_bundle(tmp_path / 'bundle')), 'inspector': SMALL}
     sections = {
@@ -100,7 +99,7 @@ def test_ctrl_c_ends_the_whole_graph(tmp_path):
     content = {f'/**/{name}': {'ros__parameters': values} for name, values in sections.items()}
     file.write_text(yaml.safe_dump(content))
     command = [sys.executable, '-m', 'pad_inspection.cli', 'up', '--config', str(file)]
-    command += ['--log-dir', str(tmp_path / 'log'), '--domain-id', str(free_domain_id())]
+    command += ['--log-dir', str(tmp_path / 'log'), '--domain-id', str(domain_id)]
     pad = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

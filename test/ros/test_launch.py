@@ -14,7 +14,7 @@ from helpers.small_dataset import write_dataset
 from helpers.small_inspector import write_bundle
 from pad_inspection.ros import interfaces, parameters
 from pad_inspection.ros.belt_layout import read_layout
-from pad_inspection.ros.graph import free_domain_id, ros_environment
+from pad_inspection.ros.graph import ros_environment
 
 ROOT = Path(__file__).parents[2]
 SHARE = {'pad_inspection': str(ROOT)}
@@ -78,7 +78,7 @@ def test_executables_and_files_exist(path):
                 assert Path(value).is_file()
 
 
-def test_nodes_start_with_the_arguments_of_the_launch_file(tmp_path):
+def test_nodes_start_with_the_arguments_of_the_launch_file(tmp_path, domain_id):
     """In a namespace, with parameters of a file and of the launch file."""
     params = yaml.safe_load((ROOT / 'config' / 'demo.yaml').read_text())
     params['/**/inspection_node']['ros__parameters']['inspector'] = SMALL
@@ -93,7 +93,7 @@ def test_nodes_start_with_the_arguments_of_the_launch_file(tmp_path):
         bundle=str(write_bundle(tmp_path / 'bundle')),
         class_dir=str(write_dataset(tmp_path, views=3)),
     )
-    env = ros_environment(domain_id=free_domain_id(), log_dir=tmp_path / 'log')
+    env = ros_environment(domain_id=domain_id, log_dir=tmp_path / 'log')
     env |= resolved.environment
     logs = [tmp_path / f'{node.executable}.txt' for node in resolved.nodes]
     processes = [

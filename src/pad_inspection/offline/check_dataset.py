@@ -285,7 +285,7 @@ def _check_image(image: dataset.TestImage, report: ClassReport, seen: dict[str, 
             report.faults.append(f'{image.name} is {image.defect!r} and has no mask')
         return
     try:
-        levels = np.unique(images.read_rgba(image.mask_path)[0])
+        levels = np.unique(images.read_rgba(image.mask_path, image.camera)[0])
         mask = image.load_mask()
     except (FileNotFoundError, ValueError) as error:
         report.faults.append(str(error))

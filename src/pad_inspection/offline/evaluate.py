@@ -34,6 +34,8 @@ import numpy as np
 from pad_inspection.config import PRESETS, DecisionConfig
 from pad_inspection.datatypes import Inspection, Verdict
 from pad_inspection.offline import metrics
+from pad_inspection.text_safety import csv_cell
+from pad_inspection.whole_files import replacing, write_text
 
 SILENT_FAILURE_PX = 5.0
 
@@ -322,7 +324,7 @@ def _pose_numbers(records: list[ViewRecord], undefined: dict[str, str]) -> dict[
 
 def write_scores(records: list[ViewRecord], path: Path) -> None:
     """Write scores.csv."""
-    with open(path, 'w', newline='') as stream:
+    with replacing(path, newline='') as stream:
         writer = csv.writer(stream)
         writer.writerow(
             ['image', 'object_id', 'defect', 'anomalous', 'verdict', 'reason', 'score',
@@ -331,8 +333,8 @@ def write_scores(records: list[ViewRecord], path: Path) -> None:
         for r in records:
             seen = r.inspection
             writer.writerow(
-                [r.name, r.object_id, r.defect, int(r.anomalous), seen.verdict.name,
-                 seen.reason.name, f'{seen.score:.6g}', f'{seen.threshold:.6g}',
+                [*map(csv_cell, (r.name, r.object_id, r.defect)), int(r.anomalous),
+                 seen.verdict.name, seen.reason.name, f'{seen.score:.6g}', f'{seen.threshold:.6g}',
                  f'{seen.joined_score:.6g}', f'{r.pose_error_px:.4g}', f'{r.seconds:.4g}']
             )  # fmt: skip
 
@@ -351,7 +353,7 @@ def write_objects(
     from pad_inspection.decision import decide_object, joined_ratio, object_score, view_result
     from pad_inspection.surface import surface_score
 
-    with open(path, 'w', newline='') as stream:
+    with replacing(path, newline='') as stream:
         writer = csv.writer(stream)
         writer.writerow(
             ['object_id', 'defect', 'views', 'judged', 'score_of_views', 'score_at_places',
@@ -371,9 +373,9 @@ def write_objects(
                 object_threshold,
             )
             writer.writerow(
-                [object_id, of_object[0].defect, piece.num_views, piece.num_judged,
-                 *(f'{score:.4g}' for score in scores),
-                 piece.verdict.name, piece.reason.name, piece.message]
+                [csv_cell(object_id), csv_cell(of_object[0].defect), piece.num_views,
+                 piece.num_judged, *(f'{score:.4g}' for score in scores),
+                 piece.verdict.name, piece.reason.name, csv_cell(piece.message)]
             )  # fmt: skip
 
 
@@ -449,7 +451,7 @@ def write_evaluation(
     limit = calibration.object_threshold
     write_objects(records, out / 'objects.csv', inspector.config.decision, limit)
     write_report(records, report, out / 'report.html', curve)
-    (out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
+    write_text(out / 'report.json', json.dumps(report, indent=1) + '\n')
     return report
 
 

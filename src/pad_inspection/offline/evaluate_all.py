@@ -31,6 +31,7 @@ from typing import Any
 
 from pad_inspection.config import PRESETS, InspectionConfig, to_dict
 from pad_inspection.offline.methods import ABLATIONS, METHODS, TRUTHS, Method, method_config
+from pad_inspection.whole_files import write_text
 
 # Folder of what methods share, in the folder of a class.
 CACHE = 'cache'
@@ -171,7 +172,7 @@ class ClassEvaluation:
                 'sources': calibration.sources,
             },
         }
-        done.write_text(json.dumps(report, indent=1) + '\n')
+        write_text(done, json.dumps(report, indent=1) + '\n')
         return report
 
     def _inspector(self, config: InspectionConfig, truths: frozenset[str]):

@@ -16,6 +16,7 @@ import numpy as np
 
 from pad_inspection.offline import metrics
 from pad_inspection.offline.report import METRIC_NAMES, page, table
+from pad_inspection.whole_files import write_text
 
 Report = dict[str, Any]
 Table = tuple[str, list[str], list[list[str]]]
@@ -39,8 +40,8 @@ def write_summary(reports: Sequence[Report], out: Path) -> None:
     """
     tables = summary_tables(reports)
     out.mkdir(parents=True, exist_ok=True)
-    (out / 'summary.json').write_text(json.dumps(list(reports), indent=1) + '\n')
-    (out / 'summary.md').write_text('\n'.join(map(_markdown, tables)))
+    write_text(out / 'summary.json', json.dumps(list(reports), indent=1) + '\n')
+    write_text(out / 'summary.md', '\n'.join(map(_markdown, tables)))
     body = ['<h1>Comparison of methods</h1>']
     for title, header, rows in tables:
         body.append(f'<h2>{escape(title)}</h2>{table(header, rows)}')
@@ -49,7 +50,7 @@ def write_summary(reports: Sequence[Report], out: Path) -> None:
         path = f'seed_{report["seed"]}/{report["class"]}/{report["preset"]}/report.html'
         body.append(f'<li><a href="{escape(path)}">{escape(path)}</a></li>')
     body.append('</ul>')
-    (out / 'summary.html').write_text(page('Comparison of methods', '\n'.join(body)))
+    write_text(out / 'summary.html', page('Comparison of methods', '\n'.join(body)))
 
 
 def summary_tables(reports: Sequence[Report]) -> list[Table]:

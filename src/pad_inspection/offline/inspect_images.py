@@ -1,9 +1,9 @@
 r"""Inspect pictures with a model bundle.
 
-Writes into --out: results.jsonl (one JSON object per picture: image, verdict, reason, score,
-threshold, pose, regions, timings in ms), and for each picture <stem>_overlay.png (what was found),
-<stem>_map.npy (anomaly map, float32, NaN = not compared) and <stem>_reference.png (what a good
-piece would look like there).
+Writes into --out: results.jsonl (when all are done; one JSON object per picture: image, verdict,
+reason, score, threshold, pose, regions, timings in ms), and for each picture <stem>_overlay.png
+(what was found), <stem>_map.npy (anomaly map, float32, NaN = not compared) and
+<stem>_reference.png (what a good piece would look like there).
 
 With --piece the pictures are views of one piece: what they show at the same place is joined in
 overlays and maps, and piece.json tells the verdict on the piece, as the line would give it.
@@ -18,19 +18,24 @@ Examples:
 CAMERA.json holds {"width", "height", "K": 3x3, "distortion": [k1 k2 p1 p2 k3]}; a data set's
 test.json serves as well. The centre of the first pixel is (0.5, 0.5).
 
-Exit code 0 when every picture got a result (also an UNDETERMINED one), 2 on bad input.
+Exit code 0 when every picture got a result (also an UNDETERMINED one), 2 on bad input, or when
+results cannot be written.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from pad_inspection.datatypes import Camera, Inspection
+from pad_inspection.text_safety import MAX_TEXT_LENGTH, printable
+from pad_inspection.whole_files import replacing, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +105,11 @@ def write_pictures(inspection: Inspection, stem: Path) -> None:
     shape = inspection.query.shape[:2] if inspection.query is not None else (1, 1)
     scores = inspection.best_map
     scores = np.full(shape, np.nan, np.float32) if scores is None else scores
-    np.save(stem.with_name(f'{stem.name}_map.npy'), scores)
+    content = io.BytesIO()
+    np.save(content, scores)
+    with replacing(stem.with_name(f'{stem.name}_map.npy'), binary=True) as stream:
+        # numpy itself would not tell why it could not write
+        stream.write(content.getbuffer())
     if inspection.reference is not None:
         images.write(stem.with_name(f'{stem.name}_reference.png'), inspection.reference)
 
@@ -139,27 +148,33 @@ def _stems(paths: list[Path]) -> list[str]:
     return names
 
 
-def _inspected(
-    inspector, paths: Sequence[Path], camera: Camera, camera_path: Path
-) -> Iterator[Inspection]:
-    """Inspect pictures, one after the other; ``camera_path`` is for the message of an error.
+def _check_sizes(paths: Sequence[Path], camera: Camera, camera_path: Path) -> None:
+    """Look into the headers of all pictures before a model is loaded.
 
     Raises:
-        ValueError: a picture is not of the camera's size.
+        FileNotFoundError, ValueError: a picture does not exist, is none, or is not of the
+            camera's size.
     """
+    from pad_inspection import images
+
+    for path in paths:
+        width, height = images.size_of(path)
+        if (width, height) != (camera.width, camera.height):
+            raise ValueError(
+                f'{path} has {width}x{height} px, '
+                f'{camera_path} describes {camera.width}x{camera.height} px'
+            )
+
+
+def _inspected(inspector, paths: Sequence[Path], camera: Camera) -> Iterator[Inspection]:
+    """Inspect pictures, one after the other."""
     from tqdm import tqdm
 
     from pad_inspection import images
     from pad_inspection.datatypes import Frame
 
     for path in tqdm(paths, unit='image', desc='inspect'):
-        picture = images.read_rgb(path)
-        if picture.shape[:2] != (camera.height, camera.width):
-            raise ValueError(
-                f'{path} has {picture.shape[1]}x{picture.shape[0]} px, '
-                f'{camera_path} describes {camera.width}x{camera.height} px'
-            )
-        yield inspector.inspect(Frame(picture, camera))
+        yield inspector.inspect(Frame(images.read_rgb(path, camera), camera))
 
 
 def _judge_piece(inspector, inspections: Sequence[Inspection], path: Path) -> str:
@@ -179,7 +194,7 @@ def _judge_piece(inspector, inspections: Sequence[Inspection], path: Path) -> st
         'num_judged': piece.num_judged,
         'num_views': piece.num_views,
     }
-    path.write_text(json.dumps(content, indent=1) + '\n')
+    write_text(path, json.dumps(content, indent=1) + '\n')
     return f'the piece: {piece.verdict.name} ({piece.message})'
 
 
@@ -190,18 +205,19 @@ def run(arguments: argparse.Namespace) -> int:
 
     names = _stems(arguments.images)
     camera = read_camera(arguments.camera)
-    for path in arguments.images:
-        if not path.is_file():
-            raise FileNotFoundError(f'image {path} does not exist')
+    _check_sizes(arguments.images, camera, arguments.camera)
     inspector = load_inspector(arguments.bundle, arguments.config, arguments.device)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    inspections = _inspected(inspector, arguments.images, camera, arguments.camera)
-    verdict = ''
-    if arguments.piece:
-        inspections = join_inspections(inspector, list(inspections))
-        verdict = _judge_piece(inspector, inspections, arguments.out / 'piece.json')
-    rows = []
-    with open(arguments.out / 'results.jsonl', 'w') as stream:
+    rows, verdict = [], ''
+    # opened first: a folder that cannot be written is told before anything is inspected
+    with (
+        replacing(arguments.out / 'results.jsonl') as stream,
+        # the progress bar ends before an error is told
+        closing(_inspected(inspector, arguments.images, camera)) as inspections,
+    ):
+        if arguments.piece:
+            inspections = join_inspections(inspector, list(inspections))
+            verdict = _judge_piece(inspector, inspections, arguments.out / 'piece.json')
         for path, name, inspection in zip(arguments.images, names, inspections):
             row = {'image': str(path), **inspection_to_dict(inspection)}
             stream.write(json.dumps(row) + '\n')
@@ -209,8 +225,9 @@ def run(arguments: argparse.Namespace) -> int:
             rows.append(row)
     for row in rows:
         score = '-' if row['score'] is None else f'{row["score"]:.3f}'
-        print(f'{row["verdict"]:<13} {row["reason"]:<17} {score:>8}  {row["image"]}')
+        shown = printable(row['image'], MAX_TEXT_LENGTH)
+        print(f'{row["verdict"]:<13} {row["reason"]:<17} {score:>8}  {shown}')
     if verdict:
-        print(verdict)
+        print(printable(verdict, MAX_TEXT_LENGTH))
     print(f'results in {arguments.out}')
     return 0

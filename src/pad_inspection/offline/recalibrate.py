@@ -129,7 +129,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     bundle = open_bundle(arguments.bundle)
     camera = read_camera(arguments.camera)
-    frames = [(path.name, Frame(images.read_rgb(path), camera)) for path in arguments.images]
+    frames = [
+        (path.name, Frame(images.read_rgb(path, camera), camera)) for path in arguments.images
+    ]
     inspector = Inspector.from_bundle(bundle.path)
     build = from_dict(BuildConfig, bundle.manifest['config'])
     old = inspector.calibration

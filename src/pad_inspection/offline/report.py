@@ -18,6 +18,8 @@ from pad_inspection import images
 from pad_inspection.datatypes import Inspection
 from pad_inspection.drawing import heat_colors, overlay_picture
 from pad_inspection.offline import figures, metrics
+from pad_inspection.text_safety import MAX_TEXT_LENGTH, printable
+from pad_inspection.whole_files import write_text
 
 if TYPE_CHECKING:
     from pad_inspection.offline.evaluate import ViewRecord
@@ -143,7 +145,7 @@ def write_report(
     parts.append('<h2>Every picture</h2>')
     parts.append(_records_table(records))
     body = '\n'.join(parts)
-    path.write_text(page(title, body))
+    write_text(path, page(title, body))
 
 
 def _joined(records: Sequence[ViewRecord]) -> bool:
@@ -285,7 +287,7 @@ def _panel(record: ViewRecord, score_high: float) -> str:
             score_high=score_high,
         )
         picture = f'<img alt="" src="data:image/jpeg;base64,{_jpeg(panel)}">'
-    return f'<div class="panel">{escape(text)}{picture}</div>'
+    return f'<div class="panel">{escape(printable(text, MAX_TEXT_LENGTH))}{picture}</div>'
 
 
 def _records_table(records: Sequence[ViewRecord]) -> str:
@@ -312,7 +314,10 @@ def _records_table(records: Sequence[ViewRecord]) -> str:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """An HTML table."""
     head = ''.join(f'<th>{escape(cell)}</th>' for cell in header)
-    lines = [''.join(f'<td>{escape(str(cell))}</td>' for cell in row) for row in rows]
+    lines = [
+        ''.join(f'<td>{escape(printable(cell, MAX_TEXT_LENGTH))}</td>' for cell in row)
+        for row in rows
+    ]
     return f'<table><tr>{head}</tr>{"".join(f"<tr>{line}</tr>" for line in lines)}</table>'
 
 

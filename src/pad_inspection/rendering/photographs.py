@@ -97,12 +97,8 @@ class Photographs:
 
     def picture(self, index: int) -> np.ndarray:
         """One photograph, uint8 (H, W, 3)."""
-        import cv2
-
-        image = cv2.imdecode(np.frombuffer(self.encoded[index], np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
-            raise ValueError(f'photograph {self.names[index]} is no readable picture')
-        return np.ascontiguousarray(image[..., ::-1])
+        name = f'photograph {self.names[index]}'
+        return images.decode_rgb(self.encoded[index], name, self.cameras[index])
 
     def save(self, folder: Path) -> None:
         """Write the file of a bundle."""

@@ -8,9 +8,12 @@ read.
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,17 +78,23 @@ class BagWriter:
 
         Raises:
             FileExistsError: the folder exists.
+            OSError: it cannot be written; so do the other methods.
         """
         from rosbags.rosbag2 import StoragePlugin, Writer
 
-        folder = Path(folder)
+        self._folder = folder = Path(folder)
         if folder.exists():
             raise FileExistsError(f'bag {folder} exists')
         folder.parent.mkdir(parents=True, exist_ok=True)
         self.num_messages = 0
         self._store = type_store()
         self._writer = Writer(folder, version=9, storage_plugin=StoragePlugin[storage.upper()])
-        self._writer.open()
+        try:
+            with self._telling():
+                self._writer.open()
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         self._connections: dict[str, Any] = {}
 
     def add_topic(self, topic: str, kind: str) -> None:
@@ -104,19 +113,39 @@ class BagWriter:
             time_ns: when it was received.
             data: CDR bytes.
         """
-        self.add_topic(topic, kind)
-        self._writer.write(self._connections[topic], time_ns, data)
+        with self._telling():
+            self.add_topic(topic, kind)
+            self._writer.write(self._connections[topic], time_ns, data)
         self.num_messages += 1
 
     def close(self) -> None:
         """Finish the bag."""
-        self._writer.close()
+        with self._telling():
+            self._writer.close()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Name the bag in what goes wrong with its files."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise OSError(f'bag {self._folder} cannot be written: {error}') from error
 
     def __enter__(self) -> BagWriter:
         return self
 
-    def __exit__(self, *_) -> None:
-        self.close()
+    def __exit__(self, kind, *_) -> None:
+        """Finish the bag; one that cannot be finished, or whose making failed, is removed."""
+        done = False
+        try:
+            self.close()
+            done = kind is None or not issubclass(kind, Exception)
+        except OSError:
+            if kind is None:
+                raise
+        finally:
+            if not done:
+                shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class BagRecorder:

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--iterations', type=int, help='steps of the Gaussian fit')
     parser.add_argument('--limit', type=int, default=0, help='play only so many pieces')
     parser.add_argument(
-        '--domain-id', type=int, help='ROS_DOMAIN_ID (default: one that is hardly used)'
+        '--domain-id', type=int, help='ROS_DOMAIN_ID (default: one that nobody uses)'
     )
 
 
@@ -108,7 +108,7 @@ def run_demo_graph(
         class_dir: data set with test images.
         out_dir: gets report.json, overlays/, contact_sheet.png and log/.
         limit: pieces at most; 0 = all.
-        domain_id: ROS_DOMAIN_ID; None = one that is hardly used.
+        domain_id: ROS_DOMAIN_ID; None = one that nobody uses, on this computer alone.
         inspector: parameter of inspection_node, for tests.
         show: prints a line.
 
@@ -116,9 +116,23 @@ def run_demo_graph(
         FileNotFoundError, ValueError: bundle or data set is missing or damaged.
         graph.NodeDiedError: a node ended by itself; the message holds its last lines.
     """
+    if domain_id is None:
+        from pad_inspection.ros.domains import ReservedDomain
+
+        with ReservedDomain() as domain:
+            os.environ.update(domain.environment)
+            return run_demo_graph(
+                bundle,
+                class_dir,
+                out_dir,
+                limit=limit,
+                domain_id=domain.id,
+                inspector=inspector,
+                show=show,
+            )
     from pad_inspection.dataset import read_test_images
     from pad_inspection.ros.demo_report import DemoReport, outcome_of, tell_report, write_report
-    from pad_inspection.ros.graph import NodeGraph, NodeSpec, free_domain_id, ros_environment
+    from pad_inspection.ros.graph import NodeGraph, NodeSpec, ros_environment
     from pad_inspection.ros.replay_source import DatasetSource
 
     bundle, class_dir, out_dir = Path(bundle), Path(class_dir), Path(out_dir)
@@ -126,7 +140,6 @@ def run_demo_graph(
         raise FileNotFoundError(f'model bundle {bundle} does not exist (make one with: pad build)')
     source = DatasetSource(class_dir, 'image_rect_color', limit)
     truth = {image.object_id: image.defect for image in read_test_images(class_dir)}
-    domain_id = free_domain_id() if domain_id is None else domain_id
     log_dir = out_dir / 'log'
     log_dir.mkdir(parents=True, exist_ok=True)
     for old in log_dir.glob('*.log'):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pad_inspection.datatypes import Verdict
 from pad_inspection.ros.observer import Observed, ObservedSignal, ObservedView
+from pad_inspection.text_safety import file_stem, printable
+from pad_inspection.whole_files import write_text
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,14 @@ def write_report(report: DemoReport, seen: Observed, out_dir: Path) -> None:
     """Write report.json, the overlays and the contact sheet."""
     from pad_inspection import drawing, images
 
-    (out_dir / 'report.json').write_text(json.dumps(asdict(report), indent=1) + '\n')
+    write_text(out_dir / 'report.json', json.dumps(asdict(report), indent=1) + '\n')
     folder = out_dir / 'overlays'
     folder.mkdir(exist_ok=True)
     for old in folder.glob('*.png'):
         old.unlink()
     rows = []
     for piece in report.objects:
-        pictures = []
+        pictures, stem = [], file_stem(piece.object_id)
         mine = (view for view in seen.views if view.object_id == piece.object_id)
         for view in sorted(mine, key=lambda v: (v.stamp_ns, v.camera)):
             overlay = seen.pictures.get((view.camera, view.stamp_ns, 'overlay'))
@@ -136,11 +138,11 @@ def write_report(report: DemoReport, seen: Observed, out_dir: Path) -> None:
                 overlay,
             ]
             if overlay is not None:
-                images.write(folder / f'{piece.object_id}_{view.camera}.png', overlay)
+                images.write(folder / f'{stem}_{file_stem(view.camera)}.png', overlay)
         verdict = Verdict.__members__.get(piece.verdict, Verdict.UNDETERMINED)
         score = '-' if piece.score is None else f'{piece.score:.2f}'
         text = f'{piece.object_id}  truth {piece.truth}  {piece.verdict}  score {score}'
-        rows.append((text, verdict, pictures))
+        rows.append((printable(text), verdict, pictures))
     if rows:
         images.write(out_dir / 'contact_sheet.png', drawing.contact_sheet(rows))
 
@@ -153,8 +155,8 @@ def tell_report(report: DemoReport, out_dir: Path, show: Callable[[str], None]) 
         ms = '-' if piece.ms is None else f'{piece.ms:.0f}'
         mark = '' if piece.right else '   <- wrong'
         show(
-            f'{piece.object_id:<10}{piece.truth:<12}{piece.verdict:<14}{score:>7}  {ms:>7}  '
-            f'{piece.reason}{mark}'
+            f'{printable(piece.object_id):<10}{printable(piece.truth):<12}{piece.verdict:<14}'
+            f'{score:>7}  {ms:>7}  {piece.reason}{mark}'
         )
     show(
         f'\n{report.right} of {len(report.objects)} verdicts right; {report.frames_sent} images '

@@ -120,11 +120,6 @@ def fastdds_profile() -> Path | None:
     return path if path.is_file() else None
 
 
-def free_domain_id() -> int:
-    """A domain id that hardly anybody uses here (101 is the highest that is always safe)."""
-    return 30 + (os.getpid() * 7919 + time.time_ns() // 1_000_000) % 70
-
-
 class NodeGraph:
     """Nodes as processes; use as a context."""
 

@@ -24,6 +24,8 @@ from pathlib import Path
 
 from pad_inspection.datatypes import Reason, Verdict
 from pad_inspection.ros.verdict_log import FILE_NAME, PICTURES, LoggedVerdict, read_rows
+from pad_inspection.text_safety import MAX_TEXT_LENGTH, csv_cell, printable
+from pad_inspection.whole_files import replacing
 
 _SHEET_ROWS = 100
 
@@ -113,7 +115,7 @@ def table(rows: Sequence[LoggedVerdict]) -> list[str]:
         (
             str(row.sequence),
             _time(row),
-            row.object_id,
+            printable(row.object_id),
             'reject' if row.reject else 'pass',
             row.verdict.name,
             row.reason.name,
@@ -123,7 +125,7 @@ def table(rows: Sequence[LoggedVerdict]) -> list[str]:
         for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(*cells)]
-    messages = ['message'] + [row.message for row in rows]
+    messages = ['message'] + [printable(row.message, MAX_TEXT_LENGTH) for row in rows]
     return [
         '  '.join([cell.ljust(width) for cell, width in zip(line, widths)] + [message])
         for line, message in zip(cells, messages)
@@ -144,16 +146,19 @@ def totals(rows: Sequence[LoggedVerdict]) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[LoggedVerdict]) -> None:
-    """Write all columns; verdict and reason by name, times in ns and as local time."""
+    """Write all columns; verdict and reason by name, times in ns and as local time.
+
+    Texts are escaped as printable and csv_cell tell.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w', newline='') as stream:
+    with replacing(path, newline='') as stream:
         names = ['decided', *LoggedVerdict.__dataclass_fields__]
         writer = csv.DictWriter(stream, names)
         writer.writeheader()
         for row in rows:
             content = {'decided': _time(row), **asdict(row)}
             content['verdict'], content['reason'] = row.verdict.name, row.reason.name
-            writer.writerow(content)
+            writer.writerow({name: csv_cell(value) for name, value in content.items()})
 
 
 def write_sheet(path: Path, rows: Sequence[LoggedVerdict], pictures: dict[int, list[Path]]) -> int:
@@ -173,7 +178,7 @@ def write_sheet(path: Path, rows: Sequence[LoggedVerdict], pictures: dict[int, l
     sheet = drawing.contact_sheet(
         [
             (
-                f'{row.sequence} {row.object_id} {row.reason.name} {_time(row)}',
+                f'{row.sequence} {printable(row.object_id)} {row.reason.name} {_time(row)}',
                 row.verdict,
                 [images.read_rgb(p) if p.is_file() else None for p in pictures[row.sequence]],
             )

@@ -104,7 +104,8 @@ class DatasetSource:
         last_ns = 0
         for object_id, num_views, exposure in self.exposures:
             pictures = [
-                images.undistort(images.read_rgb(image.path), image.camera) for image in exposure
+                images.undistort(images.read_rgb(image.path, image.camera), image.camera)
+                for image in exposure
             ]
             stamp_ns = last_ns = max(now_ns(), last_ns + 1)
             stamp = conversions.stamp_of_ns(stamp_ns)
