@@ -46,7 +46,7 @@ def test_unknown_key_is_named_with_what_is_wanted():
 @pytest.mark.parametrize(
     'values',
     [
-        {'decision': {'min_views': 0}},
+        {'decision': {'min_views': -1}},
         {'decision': {'min_views': 1.5}},
         {'decision': {'min_views': True}},
         {'decision': {'margin': 'big'}},
@@ -99,7 +99,7 @@ def test_yaml_file(tmp_path):
 def test_every_option_is_documented():
     for name, _, meta in checked_options.flatten(BuildConfig()):
         assert meta.get('doc'), name
-    assert '| `decision.min_views` | `1` |' in checked_options.options_table(InspectionConfig)
+    assert '| `decision.min_views` | `0` |' in checked_options.options_table(InspectionConfig)
 
 
 def test_the_options_page_is_up_to_date():

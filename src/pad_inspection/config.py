@@ -287,34 +287,30 @@ class DecisionConfig(CheckedOptions):
     """From image scores to verdicts."""
 
     min_inspected_fraction: float = option(
-        0.95,
-        'less of the object inside the image means UNDETERMINED, unless the views together saw '
-        'min_coverage',
-        low=0.0,
-        high=1.0,
+        0.95, 'of a view with less of the object in the image only part counts', low=0.0, high=1.0
     )
     min_views: int = option(
         0,
-        'judged views that an object needs to PASS. 0: all that are expected; of those that were '
-        'not localised, or saw only part of the object, the others make up for as min_coverage '
-        'says. 1 and more: so many are enough, whatever the others that were not localised would '
-        'have seen. A view that was dropped, late, invalid or failed is never made up for',
+        'judged views that an object needs to PASS. 0: all that are expected, but for those that '
+        'min_coverage makes up for; else so many are enough. A view that nobody looked at (late, '
+        'dropped, invalid, failed) always rejects',
         low=0,
         high=1000,
     )
     min_coverage: float = option(
         0.95,
-        'with min_views 0: the judged views together must have seen this share of the surface '
-        "that the model's own views see, when one was not localised or saw only part of it",
+        'views that were not localised, or show part of the object, are made up for where the '
+        "others saw this share of the surface that the model's own views see",
         low=0.0,
         high=1.0,
+        as_before=True,
     )
     reject_share: float = option(
         0.66,
-        'an object is rejected when this share of its judged views rejects, whatever they score '
-        'together; 0 = only the score of all views counts',
+        'when this share of its judged views rejects, so is the object; 0 = only its score counts',
         low=0.0,
         high=1.0,
+        as_before=True,
     )
     max_false_reject_rate: float = option(
         0.05, 'wanted share of good pieces rejected; fixes the threshold', low=1e-4, high=0.5

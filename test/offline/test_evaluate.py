@@ -47,8 +47,11 @@ def test_views_that_were_not_localised_count_as_rejected():
 def test_objects_are_judged_by_the_rules_of_the_model():
     records = [view('a', 'good', 1.2), view('b', 'added', 3.0)]
     assert summarize(records, 'part', 'ours')['verdicts']['false_rejects'] == 1
-    calibrated = summarize(records, 'part', 'ours', DecisionConfig(), 1.5)['verdicts']
+    by_score = DecisionConfig(reject_share=0.0)
+    calibrated = summarize(records, 'part', 'ours', by_score, 1.5)['verdicts']
     assert (calibrated['false_rejects'], calibrated['missed_defects']) == (0, 0)
+    # a single view that rejects is not outvoted by a wide limit on the object
+    assert summarize(records, 'part', 'ours', DecisionConfig(), 1.5)['verdicts']['false_rejects']
     strict = summarize(records, 'part', 'ours', DecisionConfig(min_views=2), 1.5)['verdicts']
     assert strict['false_rejects'] == 1
 
