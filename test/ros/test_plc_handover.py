@@ -10,7 +10,8 @@ import yaml
 from helpers.plc_servers import ModbusPlc
 from pad_inspection.datatypes import Reason
 from pad_inspection.ros.node_configs import LineControllerNodeConfig
-from pad_inspection.ros.plc.handover import Handed, Handover
+from pad_inspection.ros.plc.handed import Handed
+from pad_inspection.ros.plc.handover import Handover
 from pad_inspection.ros.plc.link import PlcError, make_link
 from pad_inspection.ros.plc.variable_map import VARIABLES, read_map
 
@@ -80,16 +81,21 @@ def test_verdicts_arrive_once_and_in_order(plc, tmp_path):
     handover = make(plc, tmp_path)
     for sequence in (10, 11, 12):
         assert handover.put(verdict(sequence, reject=sequence == 11))
-    assert not handover.put(verdict(11))
+    # sent again after a crash; a score that is no number is the same score again
+    assert not handover.put(verdict(11, reject=True))
+    assert handover.put(verdict(13, score=math.nan))
+    assert not handover.put(verdict(13, score=float('nan')))
+    assert handover.counts['repeated signals'] == 2
     run(handover, lambda: not len(handover), 'acknowledge')
     assert [(t.sequence, t.object_id, t.reject) for t in plc.taken] == [
         (10, 'piece-10', False),
         (11, 'piece-11', True),
         (12, 'piece-12', False),
+        (13, 'piece-13', False),
     ]
     run(handover, lambda: not plc.rejects_by_itself, 'ready')
     assert handover.fault == '' and not plc.values['stop_request']
-    assert handover.counts['passes handed over'] == 2
+    assert handover.counts['passes handed over'] == 3
     handover.close()
     end = time.monotonic() + PATIENCE_S
     while not plc.rejects_by_itself:
@@ -164,6 +170,66 @@ def test_a_new_process_goes_on_where_the_controller_is(plc, tmp_path):
     assert [t.sequence for t in plc.taken] == [1, 2, 3, 4, 2]
 
 
+def test_a_number_that_was_given_twice_is_a_fault_until_the_reset(plc, tmp_path):
+    handover = make(plc, tmp_path)
+    run(handover, lambda: not plc.rejects_by_itself, 'ready')
+    plc.frozen = True
+    handover.put(verdict(5))
+    run(handover, lambda: plc._run(plc.get('sequence')) == 5, 'offer')
+    other = verdict(5, reject=True, object_id='x' * 30 + '\x1b[31m')
+    assert not handover.put(other) and not handover.put(other)
+    assert handover.counts['colliding sequence numbers'] == 2
+    assert "given to 'piece-5' too" in handover.fault and '\x1b' not in handover.fault
+    plc.frozen = False
+    run(handover, lambda: not len(handover), 'acknowledge')
+    # nobody knows which of the two may pass
+    assert [(t.object_id, t.reject, t.reason) for t in plc.taken] == [
+        ('piece-5', True, Reason.INTERNAL_ERROR)
+    ]
+    assert handover.counts['passes too late'] == 0
+    # what comes later is handed over, but does not end the fault
+    handover.put(verdict(6))
+    run(handover, lambda: not len(handover), 'acknowledge')
+    run(handover, lambda: plc.values['stop_request'], 'stop request')
+    assert plc.rejects_by_itself
+    assert 'number 5' in handover.reset() and handover.reset() == ''
+    run(handover, lambda: not plc.rejects_by_itself, 'ready')
+    assert not handover.put(verdict(0)) and 'no sequence number' in handover.fault
+    run(handover, lambda: plc.rejects_by_itself, 'end of ready')
+    handover.close()
+
+
+def test_what_the_controller_took_of_others_is_not_taken_for_ours(plc, tmp_path):
+    plc.down()
+    plc._acknowledge = 7
+    plc.up()
+    handover = make(plc, tmp_path)
+    run(handover, lambda: handover.connected, 'connection')
+    handover.put(verdict(7, reject=True))
+    handover.put(verdict(8))
+    handover.put(verdict(3))
+    run(handover, lambda: not len(handover), 'acknowledge')
+    assert [t.sequence for t in plc.taken] == [8, 3]
+    assert handover.counts['rejects handed over'] == 0
+    assert handover.counts['sequence numbers out of order'] == 1
+    run(handover, lambda: plc.values['stop_request'] and plc.rejects_by_itself, 'stop request')
+    assert 'number 7' in handover.fault
+    handover.close()
+
+
+def test_an_id_that_has_no_room_does_not_pass(plc, tmp_path):
+    handover = make(plc, tmp_path)
+    handover.put(verdict(1, object_id='ä' * 16))
+    handover.put(verdict(2, object_id='ä' * 50_000))
+    handover.put(verdict(3, object_id='\ud800'))
+    run(handover, lambda: not len(handover), 'acknowledge')
+    assert [t.reject for t in plc.taken] == [False, True, True]
+    assert plc.taken[0].object_id == 'ä' * 16
+    assert set(plc.taken[1].object_id) == {'ä'} and len(plc.taken[1].object_id) <= 127
+    assert handover.counts['object ids that do not fit'] == 2
+    handover.close()
+
+
 @pytest.mark.parametrize(
     ('change', 'wanted'),
     [
@@ -171,7 +237,11 @@ def test_a_new_process_goes_on_where_the_controller_is(plc, tmp_path):
         ({'endpoint': 'http://plc'}, 'wanted tcp://<host>:502'),
         ({'speed': 3}, "unknown key.*'speed'"),
         ({'word_order': 'middle'}, 'wanted big or little'),
-        ({'device_id': 'one'}, 'device_id is .*int'),
+        ({'device_id': 'one'}, "device_id is 'one', wanted a whole number from 0 to 255"),
+        ({'device_id': 256}, 'device_id is 256'),
+        ({'device_id': -1}, 'device_id is -1'),
+        ({'device_id': True}, 'device_id is True'),
+        ({'reject': {'table': 'coil', 'address': True}}, 'address is True'),
         ({'variables': {}}, 'heartbeat.*are missing'),
         ({'sequence': {'table': 'holding', 'address': 101, 'type': 'uint32'}}, 'share holding'),
         ({'sequence': {'table': 'holding', 'address': 4, 'type': 'uint16'}}, 'uint32'),
@@ -201,6 +271,27 @@ def test_shipped_maps_have_every_variable(name):
     assert read_map(path, read_map(path).endpoint.replace('.10:', '.11:')).endpoint != ''
 
 
+def test_node_ids_by_the_uri_of_their_namespace(plc, tmp_path):
+    path = plc.write_map(tmp_path / 'map.yaml')
+    if not hasattr(plc, '_nodes'):
+        return
+    content = yaml.safe_load(path.read_text())
+    for place in content['variables'].values():
+        place['node'] = place['node'].replace('ns=2;', 'nsu=urn:test:plc;') + '\n'
+    path.write_text(yaml.safe_dump(content))
+    link = make_link(read_map(path), 2.0)
+    link.connect()
+    plc.frozen = True
+    link.write({'sequence': 77})
+    assert plc._run(plc.get('sequence')) == 77
+    link.close()
+    path.write_text(path.read_text().replace('urn:test:plc', 'urn:other:plc'))
+    link = make_link(read_map(path), 2.0)
+    with pytest.raises(PlcError, match="no namespace 'urn:other:plc', it has .*urn:test:plc"):
+        link.connect()
+    link.close()
+
+
 def test_a_wrong_place_is_told(plc, tmp_path):
     path = plc.write_map(tmp_path / 'map.yaml')
     text = path.read_text()
@@ -208,7 +299,7 @@ def test_a_wrong_place_is_told(plc, tmp_path):
     path.write_text(wrong)
     assert wrong != text
     link = make_link(read_map(path), 2.0)
-    with pytest.raises(PlcError, match='acknowledge|holding 5000'):
+    with pytest.raises(PlcError, match='acknowledge.*BadNodeIdUnknown|holding 5000'):
         link.connect()
         link.read(['acknowledge'])
     link.close()

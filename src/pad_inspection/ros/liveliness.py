@@ -67,13 +67,17 @@ class LivelinessWatch:
             )
 
     @property
+    def alive(self) -> int:
+        """Publishers that are alive."""
+        every = interfaces.num_publishers(self._node, self._subscription)
+        # those without signs of life do not fit the other subscription
+        silent = every - interfaces.num_publishers(self._node, self._watch)
+        return self._alive + max(0, silent)
+
+    @property
     def lost_since(self) -> float | None:
         """Since when nobody is alive, monotonic s; None: somebody is.
 
         In the future while the publishers may be there but have not been found yet.
         """
-        if self._alive:
-            return None
-        every = interfaces.num_publishers(self._node, self._subscription)
-        silent = every - interfaces.num_publishers(self._node, self._watch)
-        return None if silent > 0 else self._lost_since
+        return None if self.alive else self._lost_since

@@ -8,6 +8,9 @@ no verdict.
 
 Nothing is lost while the controller is away: verdicts wait in order. A pass that waited for too
 long is handed over as a reject, for the gate has acted without it.
+
+A verdict that cannot be handed over at all, because its number was given to another one, is a
+fault that stays until an operator resets it: ``ready`` is false, so that the controller rejects.
 """
 
 from __future__ import annotations
@@ -15,42 +18,19 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from pad_inspection.datatypes import Reason, Verdict
+from pad_inspection.datatypes import Reason
 from pad_inspection.ros.node_configs import LineControllerNodeConfig
+from pad_inspection.ros.plc.handed import Handed
 from pad_inspection.ros.plc.link import PlcError, PlcLink, PlcRefusedError, Value
+from pad_inspection.ros.plc.sequence_numbers import Seen, SequenceNumbers, is_behind
 from pad_inspection.ros.plc.variable_map import VariableMap
 
-# Sequence numbers that are remembered: a signal that is sent again is handed over once.
-_REMEMBERED = 1000
 # Pause after the controller refused user or certificate, s: many lock a user out who tries often.
 _REFUSED_PAUSE_S = 10.0
-
-
-@dataclass(frozen=True)
-class Handed:
-    """A verdict on its way.
-
-    Attributes:
-        sequence, object_id, reject, verdict, reason, score, num_views, num_judged: as in the
-            signal.
-        valid_until: a pass is handed over as a reject after this, monotonic s.
-        old: decided before this process started; an earlier one may have handed it over.
-    """
-
-    sequence: int
-    object_id: str
-    reject: bool
-    verdict: int
-    reason: int
-    score: float
-    num_views: int
-    num_judged: int
-    valid_until: float = math.inf
-    old: bool = False
 
 
 class Handover:
@@ -80,8 +60,13 @@ class Handover:
         self._clock, self._on_reset, self._on_error = clock, on_reset, on_error
         self._lock = threading.Lock()
         self._waiting: deque[Handed] = deque()
-        self._seen: OrderedDict[int, None] = OrderedDict()
+        self._numbers = SequenceNumbers()
+        self._id_bytes = variable_map.id_bytes
+        # why a verdict could not be handed over; stays until ``reset``
+        self.refused = ''
         self._written: Handed | None = None
+        # the number that was offered last, and what the controller had taken when last asked
+        self._offered = self._acknowledged = 0
         self._repeat = False
         self._beat = 0
         # what the controller had taken when this process first heard of it
@@ -97,24 +82,79 @@ class Handover:
         self.counts: Counter[str] = Counter()
 
     def put(self, verdict: Handed) -> bool:
-        """Queue a verdict; False when it was queued, or handed over, before."""
+        """Queue a verdict.
+
+        Returns:
+            Whether it waits now. False when it was queued or handed over before, and when it
+            cannot be handed over, which is a fault.
+        """
+        name = verdict.short_id
+        if not verdict.sequence:
+            self.counts['signals without sequence'] += 1
+            self._refuse(f'the signal on {name} has no sequence number: it cannot be handed over')
+            return False
+        verdict = self._with_fitting_id(verdict)
         with self._lock:
-            if verdict.sequence in self._seen or self._is_taken(verdict):
-                return False
-            self._seen[verdict.sequence] = None
-            while len(self._seen) > _REMEMBERED:
-                self._seen.popitem(last=False)
+            seen, other = self._numbers.see(verdict)
+            taken = self._is_taken(verdict)
+            if seen is Seen.OTHER:
+                self._demote(verdict.sequence)
+        if seen is Seen.OTHER:
+            self._refuse_number(verdict, other.short_id)
+            return False
+        if seen is Seen.REPEATED:
+            self.counts['repeated signals'] += 1
+        if seen is Seen.REPEATED or taken:
+            return False
+        if seen is Seen.OUT_OF_ORDER:
+            self.counts['sequence numbers out of order'] += 1
+        with self._lock:
             if not self._waiting:
                 self._head_since = self._clock()
             self._waiting.append(verdict)
-            return True
+        return True
+
+    def reset(self) -> str:
+        """The operator has looked after what could not be handed over; gives what that was."""
+        refused, self.refused = self.refused, ''
+        return refused
+
+    def _with_fitting_id(self, verdict: Handed) -> Handed:
+        """The same, as a reject where the id has no room: cut, it may be that of another piece."""
+        data = verdict.object_id.encode(errors='replace')
+        fitting = data[: self._id_bytes].decode(errors='ignore')
+        if fitting == verdict.object_id:
+            return verdict
+        self.counts['object ids that do not fit'] += 1
+        return replace(verdict.as_reject(Reason.INTERNAL_ERROR), object_id=fitting)
+
+    def _refuse(self, text: str) -> None:
+        """Keep why a verdict cannot be handed over, and tell the controller with the next step."""
+        self._on_error(text)
+        self.refused = self.refused or f'{text}; the line may run again after reset_stop'
+        self._next_beat = -math.inf
+
+    def _refuse_number(self, verdict: Handed, other: str) -> None:
+        """A number was given to two verdicts."""
+        self.counts['colliding sequence numbers'] += 1
+        self._refuse(
+            f'sequence number {verdict.sequence} of {verdict.short_id} was given to {other} too: '
+            'it cannot be handed over (are there two reject_nodes?)'
+        )
+
+    def _demote(self, sequence: int) -> None:
+        """A pass with this number that still waits becomes a reject."""
+        self._waiting = deque(
+            v.as_reject(Reason.INTERNAL_ERROR) if v.sequence == sequence and not v.reject else v
+            for v in self._waiting
+        )
 
     def _is_taken(self, verdict: Handed) -> bool:
         """Whether an earlier process has handed this verdict over."""
-        if not verdict.old or not self._taken_before:
+        before = self._taken_before
+        if not verdict.old or not before:
             return False
-        # numbers wrap around
-        return (self._taken_before - verdict.sequence) % 2**32 < 2**31
+        return before == verdict.sequence or is_behind(verdict.sequence, before)
 
     def __len__(self) -> int:
         """Verdicts that are not acknowledged yet."""
@@ -124,6 +164,8 @@ class Handover:
     @property
     def fault(self) -> str:
         """Why the controller cannot be relied on; '' when all is well."""
+        if self.refused:
+            return self.refused
         now, limit = self._clock(), self._config.fault_timeout
         silent = now - self._last_answer
         if silent > limit:
@@ -175,9 +217,8 @@ class Handover:
     def _connect(self) -> None:
         """Connect, and look how far the controller has come."""
         self._link.connect()
-        acknowledged = self._link.read(['acknowledge'])['acknowledge']
+        acknowledged = self._read_acknowledge()
         self.connected = True
-        self._answered()
         self.last_error = ''
         self._next_beat = -math.inf
         with self._lock:
@@ -232,17 +273,40 @@ class Handover:
         if self._reset and not reset:
             self._on_reset()
 
+    def _read_acknowledge(self) -> int:
+        """How far the controller has come."""
+        found = self._link.read(['acknowledge'])['acknowledge']
+        if type(found) is not int:
+            raise PlcError(f'acknowledge is {found!r}, wanted a whole number')
+        self._acknowledged = found
+        self._answered()
+        return self._acknowledged
+
     def _hand_over(self) -> None:
         """Write the next verdict, or see whether the last one was taken."""
         if self._written is not None:
-            acknowledged = self._link.read(['acknowledge'])['acknowledge']
-            self._answered()
-            if acknowledged == self._written.sequence:
+            if self._read_acknowledge() == self._written.sequence:
                 self._finish()
             elif self._repeat or self._written != self._current():
                 self._write_verdict()
-        if self._written is None and len(self):
-            self._write_verdict()
+        while self._written is None and len(self):
+            if not self._is_foreign(self._current()):
+                self._write_verdict()
+
+    def _is_foreign(self, verdict: Handed) -> bool:
+        """Whether the controller took another verdict under this number; then it is refused.
+
+        It would take the acknowledge of the other one for its own.
+        """
+        if verdict.sequence in (self._offered, 0) or verdict.sequence != self._acknowledged:
+            return False
+        if self._read_acknowledge() != verdict.sequence:
+            return False
+        with self._lock:
+            self._waiting.popleft()
+            self._head_since = self._clock()
+        self._refuse_number(verdict, 'what the controller took before')
+        return True
 
     def _current(self) -> Handed:
         """The first verdict as it should be handed over now."""
@@ -250,12 +314,7 @@ class Handover:
             verdict = self._waiting[0]
         if verdict.reject or self._clock() <= verdict.valid_until:
             return verdict
-        return replace(
-            verdict,
-            reject=True,
-            verdict=int(Verdict.UNDETERMINED),
-            reason=int(Reason.DEADLINE_MISSED),
-        )
+        return verdict.as_reject(Reason.DEADLINE_MISSED)
 
     def _write_verdict(self) -> None:
         """Write the first verdict; its number goes last."""
@@ -271,6 +330,7 @@ class Handover:
                 'num_judged': min(verdict.num_judged, 2**16 - 1),
             }
         )
+        self._offered = verdict.sequence
         self._write({'sequence': verdict.sequence})
         self._written, self._repeat = verdict, False
 
@@ -281,7 +341,7 @@ class Handover:
             original = self._waiting.popleft()
             self._head_since = self._clock()
         self.counts['rejects handed over' if verdict.reject else 'passes handed over'] += 1
-        if verdict.reject != original.reject:
+        if verdict.reject and not original.reject:
             self.counts['passes too late'] += 1
 
     def _write(self, values: dict[str, Value]) -> None:

@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 from asyncua import ua
 from asyncua.crypto.uacrypto import CertProperties
@@ -42,6 +43,8 @@ _REFUSALS = (
     ua.uaerrors.BadCertificateUriInvalid,
     ua.uaerrors.BadCertificateUseNotAllowed,
 )
+# A node id whose namespace is named by its URI, which stays when the server counts anew.
+_URI = 'nsu='
 # Connecting takes several requests.
 _CONNECT_REQUESTS = 8
 
@@ -59,7 +62,7 @@ class OpcUaLink:
         for variable in variable_map.variables.values():
             try:
                 ua.NodeId.from_string(variable.node)
-            except ua.UaError as error:
+            except (ua.UaError, ValueError) as error:
                 raise ValueError(f'{variable.name}: node {variable.node!r}: {error}') from error
         self._security = read_security(variable_map.security) if variable_map.security else None
         if variable_map.password_file:
@@ -75,11 +78,29 @@ class OpcUaLink:
         # certificates, keys and odd servers: asyncua stumbles over them in many ways
         self._ask('connecting', self._connect, (Exception,))
         self._loop.timeout = 2 * self._timeout
-        variables = self._map.variables
-        self._nodes = {name: self._client.get_node(v.node) for name, v in variables.items()}
+        self._nodes = self._find_nodes()
         # a wrong node id is told now and by name
-        for name in variables:
+        for name in self._map.variables:
             self.read([name])
+
+    def _find_nodes(self) -> dict[str, Any]:
+        """Nodes by name; the server says which index the URI of a namespace has today."""
+        nodes, known = {}, None
+        for name, variable in self._map.variables.items():
+            place = variable.node
+            if place.startswith(_URI):
+                uri, _, identifier = place.removeprefix(_URI).partition(';')
+                if known is None:
+                    known = self._ask('reading namespaces', self._client.get_namespace_array)
+                uri = unquote(uri)
+                if uri not in known:
+                    raise PlcError(
+                        f'{self._map.endpoint}: {name} ({place}): the server has no namespace '
+                        f'{uri!r}, it has {known}'
+                    )
+                place = f'ns={known.index(uri)};{identifier}'
+            nodes[name] = self._client.get_node(ua.NodeId.from_string(place))
+        return nodes
 
     def _connect(self) -> None:
         """Log in."""
@@ -115,12 +136,21 @@ class OpcUaLink:
     def read(self, names: Sequence[str]) -> dict[str, Value]:
         """See PlcLink."""
         nodes = [self._nodes[name] for name in names]
-        answers = self._ask(f'reading {", ".join(names)}', lambda: self._client.read_values(nodes))
+        text = f'reading {", ".join(names)}'
+        answers = self._ask(text, lambda: self._client.read_attributes(nodes))
+        found = {}
         for name, answer in zip(names, answers, strict=True):
-            if answer is None:
+            value = None if answer.Value is None else answer.Value.Value
+            status = answer.StatusCode
+            if value is None or (status is not None and not status.is_good()):
                 place = self._map.variables[name].node
-                raise PlcError(f'{self._map.endpoint}: {name} ({place}) has no value')
-        return dict(zip(names, answers, strict=True))
+                why = 'Good' if status is None else status.name
+                raise PlcError(
+                    f'{self._map.endpoint}: {name} ({place}) has no value that can be used: '
+                    f'the server says {why}'
+                )
+            found[name] = value
+        return found
 
     def close(self) -> None:
         """See PlcLink."""

@@ -45,6 +45,9 @@ _PROTOCOLS = {
 }
 _REGISTERS = {'uint16': 1, 'uint32': 2, 'float32': 2, 'bool': 1}
 _MAX_STRING = 60
+# Longest object_id that is handed over, bytes, where the map sets no length.
+_MAX_ID_BYTES = 255
+_DEVICE_IDS = range(256)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Variable:
         table: Modbus: 'holding', 'coil', 'input' or 'discrete'; '' for OPC UA.
         address: Modbus: first address, from 0.
         length: Modbus: registers or bits that it takes.
-        node: OPC UA: node id; '' for Modbus.
+        node: OPC UA: node id, with its namespace as index (ns=) or URI (nsu=); '' for Modbus.
     """
 
     name: str
@@ -98,6 +101,14 @@ class VariableMap:
     def read(self) -> list[str]:
         """Names that we read."""
         return [name for name in self.variables if not VARIABLES[name][0]]
+
+    @property
+    def id_bytes(self) -> int:
+        """Longest object_id that is handed over, bytes of UTF-8."""
+        place = self.variables.get('object_id')
+        if place is None or not place.table:
+            return _MAX_ID_BYTES
+        return 2 * place.length
 
 
 def read_map(path: Path, endpoint: str = '') -> VariableMap:
@@ -156,9 +167,12 @@ def _parse(content: Any, endpoint: str) -> VariableMap:
     _check_overlap(variables)
     values = {name: content[name] for name in options if name in content}
     for name, value in values.items():
-        wanted = int if name == 'device_id' else str
-        if not isinstance(value, wanted):
-            raise ValueError(f'{name} is {value!r}, wanted a value of type {wanted.__name__}')
+        if name == 'device_id':
+            # True is an int
+            if type(value) is not int or value not in _DEVICE_IDS:
+                raise ValueError(f'device_id is {value!r}, wanted a whole number from 0 to 255')
+        elif not isinstance(value, str):
+            raise ValueError(f'{name} is {value!r}, wanted a value of type str')
     if ('user' in values) != ('password_file' in values):
         raise ValueError('wanted user and password_file, or none of them')
     if values.get('word_order', 'big') not in ('big', 'little'):
@@ -192,11 +206,11 @@ def _modbus_variable(name: str, place: Any) -> Variable:
     length = _REGISTERS.get(kind, 0)
     if kind == 'string':
         length = place.get('length')
-        if not isinstance(length, int) or not 1 <= length <= _MAX_STRING:
+        if type(length) is not int or not 1 <= length <= _MAX_STRING:
             raise ValueError(f'{name}: length is {length!r}, wanted 1 to {_MAX_STRING} registers')
     elif 'length' in place:
         raise ValueError(f'{name}: only a string has a length')
-    if not isinstance(address, int) or not 0 <= address <= 65536 - length:
+    if type(address) is not int or not 0 <= address <= 65536 - length:
         raise ValueError(f'{name}: address is {address!r}, wanted 0 to {65536 - length}')
     return Variable(name, kind, table, address, length)
 
@@ -207,7 +221,7 @@ def _opcua_variable(name: str, place: Any) -> Variable:
     node = place.get('node')
     if not isinstance(node, str) or '=' not in node:
         raise ValueError(f'{name}: node is {node!r}, wanted a node id like "ns=2;s=Pad.Reject"')
-    return Variable(name, kind, node=node)
+    return Variable(name, kind, node=node.strip())
 
 
 def _check_overlap(variables: dict[str, Variable]) -> None:
