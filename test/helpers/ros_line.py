@@ -150,9 +150,9 @@ class Line:
         return self.received[name]
 
     def _profile(self, topic, depth):
-        """QoS of a subscription; of signals also those that are sent before both ends connect."""
+        """QoS of a subscription; where history is kept, with what is sent before both connect."""
         profile = interfaces.qos(topic, depth=None if topic.latched else depth)
-        if topic is interfaces.REJECT_SIGNAL:
+        if topic.history:
             profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
         return profile
 

@@ -70,6 +70,9 @@ class LivelinessWatch:
     def alive(self) -> int:
         """Publishers that are alive."""
         every = interfaces.num_publishers(self._node, self._subscription)
+        if not every:
+            # a sign of life was heard, but no message would be yet
+            return 0
         # those without signs of life do not fit the other subscription
         silent = every - interfaces.num_publishers(self._node, self._watch)
         return self._alive + max(0, silent)

@@ -73,7 +73,7 @@ class RejectNode(Node):
             raise ValueError("parameter 'cameras' is empty, wanted at least one name")
         self._config = config
         self._clock_of_line = NodeClock(self)
-        self._age = MessageAge(self._clock_of_line)
+        self._age = MessageAge()
         self._throttle = Throttle(_LOG_PERIOD_S)
         self._memory = self._open_memory()
         self._tracker = ObjectTracker(
@@ -97,7 +97,6 @@ class RejectNode(Node):
             camera: LivelinessWatch(self, interfaces.RESULTS, subscription)
             for camera, subscription in self._results.items()
         }
-        self._own_watch = LivelinessWatch(self, interfaces.REJECT_SIGNAL, self._listen_to_own())
         self._pictures: RejectPictures | None = None
         self._history: list = []
         self._timer = self._create_timer(_LATEST_S, self._on_time)
@@ -168,18 +167,6 @@ class RejectNode(Node):
             topic.of(camera or ''),
             take,
             profile,
-            callback_group=self._quick,
-        )
-
-    def _listen_to_own(self):
-        """Subscription to the signals: another node that sends some is noticed by it."""
-        topic = interfaces.REJECT_SIGNAL
-        return self.create_subscription(
-            RejectSignal,
-            topic.name,
-            lambda _: None,
-            interfaces.qos(topic, depth=1),
-            raw=True,
             callback_group=self._quick,
         )
 
@@ -313,7 +300,8 @@ class RejectNode(Node):
     def _note_conflicts(self) -> None:
         """See who else publishes what only one node may: then nothing passes."""
         alive = {f'results of {name}': watch.alive for name, watch in self._watches.items()}
-        alive['reject signals'] = self._own_watch.alive
+        # with this one; one that was killed counts until the middleware gives it up
+        alive['reject signals'] = self.count_publishers(interfaces.REJECT_SIGNAL.name)
         for what, count in alive.items():
             if count > 1 and what not in self._tracker.conflicts:
                 text = f'{count} nodes publish the {what}, wanted 1: nothing passes meanwhile'

@@ -1,0 +1,68 @@
+"""What triggers and samples of the belt may say; the first fault is named. Plain Python."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pad_inspection.text_safety import MAX_ID_LENGTH, printable
+
+# Farther along the belt than any line is long, m.
+MAX_POSITION_M = 1000.0
+# The belt may have run for years, m.
+MAX_TRAVEL_M = 1e9
+# Of one trigger; more are a mistake of whoever sends it.
+MAX_CAMERAS = 256
+MAX_VIEWS = 100_000
+
+
+def id_fault(object_id: str) -> str:
+    """Why an object_id cannot name an object; '' = it can."""
+    shown = printable(object_id, 60)
+    if not object_id:
+        return 'object_id is empty'
+    if len(object_id) > MAX_ID_LENGTH:
+        return f'object_id {shown} is longer than {MAX_ID_LENGTH} characters'
+    if not object_id.isprintable():
+        return f'object_id {shown} has characters that cannot be printed'
+    return ''
+
+
+def trigger_fault(message) -> str:
+    """What is wrong with an ObjectTrigger beside its object_id; '' = nothing.
+
+    NaN positions are allowed: they mean unknown.
+    """
+    stamp = message.header.stamp
+    if stamp.sec < 0:
+        return f'header.stamp.sec is {stamp.sec}, wanted 0 or more'
+    for axis in 'xyz':
+        fault = position_fault(f'position.{axis}', getattr(message.position, axis))
+        if fault:
+            return fault
+    if len(message.cameras) > MAX_CAMERAS:
+        return f'cameras has {len(message.cameras)} names, wanted {MAX_CAMERAS} at most'
+    if message.expected_views > MAX_VIEWS:
+        return f'expected_views is {message.expected_views}, wanted {MAX_VIEWS} at most'
+    if message.object_type and id_fault(message.object_type):
+        return f'object_type: {id_fault(message.object_type)}'
+    return ''
+
+
+def position_fault(name: str, value: float) -> str:
+    """Why a position, m, cannot be on a line; NaN is allowed."""
+    if math.isinf(value) or abs(value) > MAX_POSITION_M:
+        return f'{name} is {value:g} m, wanted +-{MAX_POSITION_M:g} m, or NaN for unknown'
+    return ''
+
+
+def travel_fault(stamp_sec: int, positions: Sequence[float]) -> str:
+    """What is wrong with a sample of the belt's encoder (JointState); '' = nothing."""
+    if stamp_sec < 0:
+        return f'header.stamp.sec is {stamp_sec}, wanted 0 or more'
+    if not len(positions):
+        return 'position is empty, wanted how far the belt has gone, m'
+    value = positions[0]
+    if not math.isfinite(value) or abs(value) > MAX_TRAVEL_M:
+        return f'position[0] is {value:g} m, wanted +-{MAX_TRAVEL_M:g} m'
+    return ''
