@@ -62,7 +62,11 @@ def test_verdicts_maps_debug_pictures_and_triggers(line):
 
 
 def test_results_tell_what_the_views_of_a_piece_say_together(line):
-    line.start_inspection(inspector='helpers.small_inspector:JoiningInspector')
+    # topics have no order among each other, and a new one is heard only once it is connected
+    line.publisher(interfaces.OBJECT_TRIGGER)
+    line.start_inspection(
+        inspector='helpers.small_inspector:JoiningInspector', trigger_timeout=60.0
+    )
     for number, (name, defect) in enumerate(
         [('a', False), ('b', True), ('a', False), ('b', True)]
     ):

@@ -68,12 +68,16 @@ def test_views_of_one_piece_must_be_one_product(models):
     assert 'as blue' in inspection.message and 'as green' in inspection.message
 
 
-def test_an_only_model_serves_whatever_product(tmp_path):
-    models = ModelSet({'': model(tmp_path, 'b')})
+@pytest.mark.parametrize(('only', 'known'), [('', 'b'), ('car', 'car')])
+def test_an_only_model_without_a_name_is_that_of_one_product(tmp_path, only, known):
+    models = ModelSet({'': model(tmp_path, 'b')}, only_product=only)
     assert models.get('anything') is None and models.get('') is not None
-    for told in ('', 'car'):
+    for told in ('', known):
         inspection, product, used = models.inspect(frame(), told)
         assert (inspection.verdict, product) == (Verdict.PASS, told) and used is not None
+    inspection, product, used = models.inspect(frame(), 'truck')
+    assert (inspection.verdict, product, used) == (Verdict.UNDETERMINED, '', None)
+    assert inspection.reason == Reason.MODEL_NOT_LOADED and f"['{known}']" in inspection.message
 
 
 def test_swap_takes_the_next_image(models, tmp_path):

@@ -84,12 +84,21 @@ class TriggerAssociation:
         self._triggers.append(_Trigger(match, stamp_ns, frozenset(cameras)))
 
     def find(self, camera: str, stamp_ns: int) -> Match | None:
-        """Piece of the trigger that is nearest in time; None when there is none (yet)."""
+        """Piece of the trigger that is nearest in time; None when there is none (yet).
+
+        None too when two pieces are equally near: a guess could give one the views of the other.
+        """
         matching = [
             trigger
             for trigger in self._triggers
             if abs(trigger.stamp_ns - stamp_ns) <= self._tolerance_ns
             and (not trigger.cameras or camera in trigger.cameras)
         ]
-        nearest = min(matching, key=lambda t: abs(t.stamp_ns - stamp_ns), default=None)
-        return None if nearest is None else nearest.match
+        if not matching:
+            return None
+        least = min(abs(trigger.stamp_ns - stamp_ns) for trigger in matching)
+        nearest = [t.match for t in matching if abs(t.stamp_ns - stamp_ns) == least]
+        if len({match.object_id for match in nearest}) > 1:
+            self.counts['images of two pieces at once'] += 1
+            return None
+        return nearest[0]

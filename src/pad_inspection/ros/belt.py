@@ -145,9 +145,6 @@ class BeltAssociation:
             raise ValueError(
                 f'trigger of {object_id} has no position and the belt layout no trigger_position'
             )
-        if object_id in self._tracks:
-            # the piece that we announced ourselves, or a trigger that came twice
-            return
         track = _Track(object_id, object_type, math.nan, frozenset(cameras))
         self._unplaced.append((stamp_ns, x, track))
         del self._unplaced[:-_MAX_PIECES]
@@ -190,6 +187,13 @@ class BeltAssociation:
                 left.append((stamp_ns, x, track))
                 continue
             track.coordinate = x - travel
+            known = self._tracks.get(track.object_id)
+            if known is not None:
+                if abs(known.coordinate - track.coordinate) <= self._layout.window:
+                    # the piece that we announced ourselves, or a trigger that came twice
+                    continue
+                self.counts['names used again'] += 1
+                del self._tracks[track.object_id]
             self._tracks[track.object_id] = track
         self._unplaced = left
         while len(self._tracks) > _MAX_PIECES:

@@ -8,6 +8,7 @@ without its data: its answer must name the right piece.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict, deque
@@ -18,6 +19,8 @@ from typing import Any
 from pad_inspection.ros.association import NO_PIECE, Match, TriggerAssociation
 from pad_inspection.ros.belt import BeltAssociation
 
+# How often simulated time is looked at, s.
+_SIMULATED_S = 0.02
 # CameraInfos that are kept for images on their way, replaced images that wait for a trigger.
 _MAX_REMEMBERED = 256
 
@@ -31,7 +34,7 @@ class QueuedFrame:
         header: of the image message.
         message: the image message, undecoded; None once a newer one replaced it.
         stamp_ns: of its header.
-        arrived: monotonic time of arrival, s.
+        arrived: time of arrival by the queue's clock, s.
         object_type: product on the line when it arrived; '' = unknown.
         info: its CameraInfo message, None while or when it is missing.
         match: its piece, None while or when nobody knows it.
@@ -53,7 +56,7 @@ class QueuedFrame:
     first: Any = None
 
 
-# Images that wait, monotonic time -> s that a held one still waits; None: until one of them left
+# Images that wait, time -> s that a held one still waits; None: until one of them left
 SecondsLeft = Callable[[Sequence[QueuedFrame], float], float | None]
 
 
@@ -69,6 +72,7 @@ class FrameQueue:
         exact_info: bool = True,
         info_timeout: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
+        is_simulated: bool = False,
     ):
         """Make empty queues.
 
@@ -78,8 +82,10 @@ class FrameQueue:
             size: images of one camera that wait; then one is replaced.
             exact_info: CameraInfo must have the image's stamp; else the last one serves.
             info_timeout: s; afterwards the image leaves without CameraInfo.
-            clock: monotonic time, s.
+            clock: time, s. When it is set back, the time of what waits is over.
+            is_simulated: the clock runs as it likes.
         """
+        self._longest_wait = _SIMULATED_S if is_simulated else math.inf
         self._association = TriggerAssociation() if association is None else association
         self._size = size
         self._exact_info = exact_info
@@ -107,15 +113,25 @@ class FrameQueue:
         object_type: str = '',
         *,
         header: Any = None,
+        age: float = 0.0,
     ) -> tuple[list[QueuedFrame], list[QueuedFrame]]:
         """Add an image.
+
+        Args:
+            camera: that took it.
+            message: the image, undecoded.
+            stamp_ns: of its header.
+            object_type: product on the line; '' = unknown.
+            header: of the message.
+            age: time since it arrived, s.
 
         Returns:
             Images that it replaced and whose piece is known or will not be; itself when no
             piece needs it.
         """
         with self._changed:
-            frame = QueuedFrame(camera, header, message, stamp_ns, self._clock(), object_type)
+            arrived = self._clock() - age
+            frame = QueuedFrame(camera, header, message, stamp_ns, arrived, object_type)
             frame.match = self._association.find(camera, stamp_ns)
             if self._is_needless(frame):
                 return [], [frame]
@@ -196,7 +212,9 @@ class FrameQueue:
                         self._working.append(frame)
                         return frame
                     waits.append(wait)
-                self._changed.wait(min(waits, default=None))
+                wait = min(waits, default=math.inf)
+                wait = min(wait, self._longest_wait) if waits else math.inf
+                self._changed.wait(wait if math.isfinite(wait) else None)
             return None
 
     def _remove(self, frame: QueuedFrame) -> None:
@@ -207,7 +225,7 @@ class FrameQueue:
 
     def _seconds_to_ready(self, frame: QueuedFrame, now: float) -> float:
         """How long a frame may still wait; 0 or less: it is ready."""
-        waited, wait = now - frame.arrived, 0.0
+        waited, wait = self._waited(frame, now), 0.0
         if frame.info is None and not frame.replaced:
             frame.info = self._find_info(frame)
             if frame.info is None:
@@ -217,6 +235,15 @@ class FrameQueue:
             if frame.match is None:
                 wait = max(wait, self._association.timeout - waited)
         return 0.0 if frame.match == NO_PIECE else wait
+
+    @staticmethod
+    def _waited(frame: QueuedFrame, now: float) -> float:
+        """Time since an image arrived, s; infinite when the clock was set back meanwhile."""
+        return now - frame.arrived if now >= frame.arrived else math.inf
+
+    def age(self, frame: QueuedFrame) -> float:
+        """Time since an image arrived, s; infinite when the clock was set back meanwhile."""
+        return self._waited(frame, self._clock())
 
     def _find_info(self, frame: QueuedFrame) -> Any:
         infos = self._infos[frame.camera]
@@ -236,11 +263,11 @@ class FrameQueue:
         Those that wait are taken out; one that is in work is told once.
         """
         with self._changed:
-            before = self._clock() - limit
-            late = [f for f in self._working if f.arrived <= before and not f.answered]
+            now = self._clock()
+            late = [f for f in self._working if self._waited(f, now) >= limit and not f.answered]
             for frame in self._waiting():
-                if frame.arrived <= before:
-                    self._seconds_to_ready(frame, self._clock())
+                if self._waited(frame, now) >= limit:
+                    self._seconds_to_ready(frame, now)
                     self._remove(frame)
                     late.append(frame)
             return late

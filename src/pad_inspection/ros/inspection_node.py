@@ -13,7 +13,6 @@ import dataclasses
 import math
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -33,11 +32,13 @@ from pad_inspection.ros.intake import REPLACED, Intake, read_line_layout
 from pad_inspection.ros.model_loading import Model
 from pad_inspection.ros.model_service import LoadingStoppedError, ModelService
 from pad_inspection.ros.monitor import Monitor
+from pad_inspection.ros.node_clock import NodeClock
 from pad_inspection.ros.node_configs import InspectionNodeConfig
 from pad_inspection.ros.result_publisher import ResultPublisher
 from pad_inspection.ros.rig import Found, RigViews, read_rig
 from pad_inspection.ros.runner import NodeFailedError, run
 from pad_inspection.ros.throttle import Throttle
+from pad_inspection.text_safety import MAX_TEXT_LENGTH, printable
 
 # On leaving, a running inspection may still take this long, s.
 _FINISH_S = 30.0
@@ -61,7 +62,8 @@ class InspectionNode(LifecycleNode):
         self._pieces = PieceViews()
         self._worker: threading.Thread | None = None
         self._deadline_timer = None
-        self._throttle = Throttle(_LOG_PERIOD_S)
+        self._clock_of_line = NodeClock(self)
+        self._throttle = Throttle(_LOG_PERIOD_S, self.get_logger())
         self._deadline_group = MutuallyExclusiveCallbackGroup()
         self._is_stopping: Callable[[], bool] = lambda: False
         self._models = ModelService(
@@ -69,7 +71,7 @@ class InspectionNode(LifecycleNode):
         )
         trigger, diagnostics = interfaces.OBJECT_TRIGGER, interfaces.DIAGNOSTICS
         self._triggers = self.create_publisher(
-            ObjectTrigger, trigger.name, interfaces.qos(trigger)
+            ObjectTrigger, trigger.name, interfaces.offered_qos(trigger)
         )
         self._diagnostics = self.create_publisher(
             DiagnosticArray, diagnostics.name, interfaces.qos(diagnostics)
@@ -109,7 +111,13 @@ class InspectionNode(LifecycleNode):
             self._results = ResultPublisher(self, self._config)
             announce = self._triggers.publish
             self._intake = Intake(
-                self, self._config, self._monitor, self._answer, announce, layout
+                self,
+                self._config,
+                self._monitor,
+                self._answer,
+                announce,
+                layout,
+                self._clock_of_line,
             )
         except LoadingStoppedError as error:
             self.get_logger().info(str(error))
@@ -203,14 +211,21 @@ class InspectionNode(LifecycleNode):
     def _work(self) -> None:
         """Inspect queued images until the queue is closed."""
         queue = self._intake.queue
-        while (frame := queue.take()) is not None:
-            try:
-                self._inspect(frame)
-            except Exception as error:  # the line must go on, and each image be answered
-                self.get_logger().error(f'inspection failed: {type(error).__name__}: {error}')
-                self._answer(frame, Reason.INTERNAL_ERROR, f'{type(error).__name__}: {error}')
-            finally:
-                queue.done(frame)
+        try:
+            while (frame := queue.take()) is not None:
+                try:
+                    self._inspect(frame)
+                except Exception as error:  # the line must go on, and each image be answered
+                    text = printable(f'{type(error).__name__}: {error}', MAX_TEXT_LENGTH)
+                    self.get_logger().error(f'inspection failed: {text}')
+                    self._answer(frame, Reason.INTERNAL_ERROR, text)
+                finally:
+                    queue.done(frame)
+        except BaseException as error:  # nobody inspects any more, and nobody else would tell
+            # before anything that may fail: the process ends, and its sign of life with it
+            self.finished = 1
+            text = printable(f'{type(error).__name__}: {error}', MAX_TEXT_LENGTH)
+            self.get_logger().fatal(f'the worker has died, the node ends: {text}')
 
     def _inspect(self, queued: QueuedFrame) -> None:
         """Inspect one image and publish all that comes of it."""
@@ -291,10 +306,10 @@ class InspectionNode(LifecycleNode):
 
     def _is_late(self, queued: QueuedFrame) -> bool:
         limit = self._config.deadline
-        return limit > 0 and time.monotonic() - queued.arrived > limit
+        return limit > 0 and self._intake.queue.age(queued) > limit
 
     def _late_message(self, queued: QueuedFrame) -> str:
-        waited = time.monotonic() - queued.arrived
+        waited = self._intake.queue.age(queued)
         return f'{waited:.3f} s since arrival, deadline {self._config.deadline:g} s'
 
     def _on_deadline(self) -> None:
@@ -317,7 +332,7 @@ class InspectionNode(LifecycleNode):
         )
         if reason != Reason.NO_PIECE:
             kind, line = (queued.camera, reason), f'{queued.camera}: {reason.name}: {text}'
-            self._throttle.pass_on(kind, self.get_logger().warning, line)
+            self._throttle.warning(kind, printable(line, MAX_TEXT_LENGTH))
         models = self._models.models
         self._publish(queued, inspection, '', None if models is None else models.get())
 
@@ -327,7 +342,8 @@ class InspectionNode(LifecycleNode):
         """Publish a result and its pictures, unless the image was answered before; count it."""
         if not self._intake.queue.claim_answer(queued):
             return
-        seconds = time.monotonic() - queued.arrived
+        # 0 when simulated time was set back meanwhile
+        seconds = max(0.0, self._clock_of_line.now() - queued.arrived)
         info = None if model is None else model.info
         message = conversions.result_to_message(
             inspection,

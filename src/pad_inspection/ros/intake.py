@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,13 @@ from pad_inspection.ros.belt import BeltAssociation
 from pad_inspection.ros.belt_layout import BeltLayout, read_layout
 from pad_inspection.ros.executor import QuickCallbackGroup
 from pad_inspection.ros.frame_queue import FrameQueue, QueuedFrame
+from pad_inspection.ros.message_age import MessageAge
 from pad_inspection.ros.monitor import Monitor
+from pad_inspection.ros.node_clock import NodeClock
 from pad_inspection.ros.node_configs import InspectionNodeConfig
 from pad_inspection.ros.throttle import Throttle
+from pad_inspection.ros.trigger_checks import id_fault, travel_fault, trigger_fault
+from pad_inspection.text_safety import printable
 
 _LOG_PERIOD_S = 5.0
 # Message of a result of an image that was replaced.
@@ -64,6 +67,7 @@ class Intake:
         answer: Callable[[QueuedFrame, Reason, str], None],
         announce: Callable[[ObjectTrigger], None],
         layout: BeltLayout | None,
+        clock: NodeClock,
     ):
         """Subscribe; images are ignored until ``open`` is called.
 
@@ -74,6 +78,7 @@ class Intake:
             answer: publishes the result of an image that is not inspected.
             announce: publishes the trigger of a piece that was seen unannounced.
             layout: of the belt; None = triggers name the pieces.
+            clock: of deadlines and patience.
         """
         self._node = node
         self._config = config
@@ -81,7 +86,8 @@ class Intake:
         self._answer = answer
         self._announce = announce
         self._layout = layout
-        self._throttle = Throttle(_LOG_PERIOD_S)
+        self._throttle = Throttle(_LOG_PERIOD_S, node.get_logger())
+        self._clock, self._age = clock, MessageAge(clock)
         self._object_type = config.object_type
         # held while an image is queued: none slips in behind a deactivation
         self._gate = threading.Lock()
@@ -96,6 +102,8 @@ class Intake:
             size=config.queue_size,
             exact_info=config.camera_info_sync == 'exact',
             info_timeout=config.camera_info_timeout,
+            clock=clock.now,
+            is_simulated=clock.is_simulated,
         )
         self._group = QuickCallbackGroup()
         self._subscriptions: list = []
@@ -116,18 +124,26 @@ class Intake:
             depth=max(self._config.image_buffer, self._config.queue_size),
             reliable=self._config.reliable_images,
         )
-        self._add(kind, name, lambda message: callback(camera, message), profile)
+        self._add(kind, name, lambda message, info: callback(camera, message, info), profile)
 
     def _subscribe(self, topic: interfaces.Topic, callback) -> None:
         """Subscribe to a topic of the line."""
         kind = interfaces.message_class(topic.message)
-        self._add(kind, topic.name, callback, interfaces.qos(topic))
+        self._add(kind, topic.name, lambda message, _: callback(message), interfaces.qos(topic))
 
     def _add(self, kind, name: str, callback, profile) -> None:
+        """Subscribe; a message that cannot be handled ends nothing."""
+
+        def take(message, info) -> None:
+            try:
+                callback(message, info)
+            except Exception as error:  # one message must not end the line
+                self._monitor.count('messages that failed')
+                text = printable(f'{name}: {type(error).__name__}: {error}', 500)
+                self._throttle.error(('failed', name), text)
+
         self._subscriptions.append(
-            self._node.create_subscription(
-                kind, name, callback, profile, callback_group=self._group
-            )
+            self._node.create_subscription(kind, name, take, profile, callback_group=self._group)
         )
 
     # ---- life -------------------------------------------------------------------------------
@@ -155,8 +171,8 @@ class Intake:
 
     # ---- messages ---------------------------------------------------------------------------
 
-    def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
-        stamp_ns, now = conversions.stamp_to_ns(message.header.stamp), time.monotonic()
+    def _on_image(self, camera: str, message: Image | CompressedImage, info) -> None:
+        stamp_ns, now = conversions.stamp_to_ns(message.header.stamp), self._clock.now()
         with self._gate:
             # rclpy delivers messages whatever the lifecycle state is
             if not self._is_open:
@@ -166,19 +182,25 @@ class Intake:
             if self._layout is not None and stamp_ns > 0:
                 self.queue.update_association(lambda b: b.note_clock(camera, stamp_ns, now))
             replaced, needless = self.queue.put_image(
-                camera, message, stamp_ns, self._object_type, header=message.header
+                camera,
+                message,
+                stamp_ns,
+                self._object_type,
+                header=message.header,
+                age=self._age.of(info),
             )
         for frame in replaced:
             self._answer(frame, Reason.FRAME_DROPPED, REPLACED)
         for frame in needless:
             self._answer(frame, Reason.NO_PIECE, 'no piece needs this image')
 
-    def _on_info(self, camera: str, message: CameraInfo) -> None:
+    def _on_info(self, camera: str, message: CameraInfo, _) -> None:
         self.queue.put_camera_info(camera, message, conversions.stamp_to_ns(message.header.stamp))
 
     def _on_trigger(self, message: ObjectTrigger) -> None:
-        if not message.object_id:
-            self._monitor.count('triggers without object_id')
+        fault = id_fault(message.object_id) or trigger_fault(message)
+        if fault:
+            self._refuse('trigger', fault)
             return
         stamp_ns = conversions.stamp_to_ns(message.header.stamp)
         self._change(
@@ -192,19 +214,30 @@ class Intake:
         )
 
     def _on_belt(self, message: JointState) -> None:
-        stamp_ns = conversions.stamp_to_ns(message.header.stamp)
-        travel = message.position[0] if message.position else math.nan
+        fault = travel_fault(message.header.stamp.sec, message.position)
+        if fault:
+            self._refuse('belt_state', fault)
+            return
+        stamp_ns, travel = conversions.stamp_to_ns(message.header.stamp), message.position[0]
         self._change(lambda belt: belt.add_travel(stamp_ns, travel))
+
+    def _refuse(self, what: str, fault: str) -> None:
+        """Count and log a message that is not used."""
+        self._monitor.count(f'{what}: refused')
+        self._throttle.error(what, f'{what} refused: {fault}')
 
     def _change(self, change: Callable[[Any], None]) -> None:
         """Tell the association something; nonsense is counted and logged."""
         try:
             self.queue.update_association(change)
         except ValueError as error:
-            self._monitor.count('unusable triggers or belt samples')
-            self._throttle.pass_on('association', self._node.get_logger().error, str(error))
+            self._refuse('trigger', str(error))
 
     def _on_object_type(self, message: String) -> None:
+        fault = id_fault(message.data) if message.data else ''
+        if fault:
+            self._refuse('object_type', fault.replace('object_id', 'data', 1))
+            return
         if message.data != self._object_type:
             self._node.get_logger().info(f'product on the line is now {message.data!r}')
         self._object_type = message.data

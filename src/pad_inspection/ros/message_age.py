@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Mapping
 
+from pad_inspection.ros.node_clock import NodeClock
+
 _PERIOD_S = 0.05
 # Gaps below this are a busy computer, not a process that stood still, s.
 _GAP_S = 0.25
@@ -21,8 +23,14 @@ _CATCH_UP_S = 0.5
 class MessageAge:
     """Age of messages at this moment. One for a process is enough; thread-safe."""
 
-    def __init__(self):
-        """Begin to watch."""
+    def __init__(self, clock: NodeClock):
+        """Begin to watch.
+
+        Args:
+            clock: of the deadlines; how much of simulated time a wait takes is not known, so that
+                ages are 0 there.
+        """
+        self._is_simulated = clock.is_simulated
         self._ticked = time.monotonic()
         # beginning and end of the last gap
         self._gap = (0.0, -_CATCH_UP_S)
@@ -46,6 +54,8 @@ class MessageAge:
         Args:
             info: message info as rclpy gives it to a callback.
         """
+        if self._is_simulated:
+            return 0.0
         received_ns = info.get('received_timestamp') or 0
         age = max(0.0, (time.time_ns() - received_ns) / 1e9) if received_ns > 0 else 0.0
         # the callback may run before the thread after a gap

@@ -73,7 +73,9 @@ class ModelService:
                 f"parameter 'object_type' is {config.object_type!r}, 'bundles' has {sorted(uris)}"
             )
         loaded = {name: self._load(uri) for name, uri in uris.items()}
-        self.models = ModelSet(loaded, margin=config.recognition_margin)
+        self.models = ModelSet(
+            loaded, margin=config.recognition_margin, only_product=config.object_type
+        )
         # a late subscriber must get the info of every model
         self._publisher = self._node.create_publisher(
             interfaces.message_class(interfaces.MODEL_INFO.message),

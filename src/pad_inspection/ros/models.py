@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pad_inspection.datatypes import Frame, Inspection, Reason, Verdict
 from pad_inspection.recognition import recognize, with_product_conflict
 from pad_inspection.ros.model_loading import Model
+from pad_inspection.text_safety import printable
 
 # Pieces whose product is remembered, so that all their views are of one.
 _MAX_REMEMBERED = 256
@@ -47,16 +48,20 @@ def parse_bundles(bundle: str, bundles: tuple[str, ...]) -> dict[str, str]:
 class ModelSet:
     """Models by product; '' is the name of an only one. Thread-safe but for ``inspect``."""
 
-    def __init__(self, models: Mapping[str, Model], *, margin: float = 0.0):
+    def __init__(
+        self, models: Mapping[str, Model], *, margin: float = 0.0, only_product: str = ''
+    ):
         """Take over loaded models.
 
         Args:
             models: by product, at least one.
             margin: see recognition.recognize.
+            only_product: of an only model without a name; '' = that of its bundle, the model_id.
         """
         self._lock = threading.Lock()
         self._models = dict(models)
         self._margin = margin
+        self._only_product = only_product
         self._recognized: OrderedDict[str, str] = OrderedDict()
 
     @property
@@ -91,10 +96,13 @@ class ModelSet:
         if not object_type and len(models) > 1:
             return self._recognize(models, frame)
         name = object_type or next(iter(models))
-        # a line with one unnamed model inspects whatever it is told as that product
-        model = models.get(name) or (models.get('') if len(models) == 1 else None)
+        model = models.get(name)
+        if '' in models and name:
+            # an only model without a name is that of one product all the same
+            only = self._only_product or models[''].info.model_id
+            model, models = (models[''] if name == only else None), {only: models['']}
         if model is None:
-            text = f'product {name!r} has no model here, there are {sorted(models)}'
+            text = f'product {printable(name)!r} has no model here, there are {sorted(models)}'
             return _refused(frame, text), '', None
         return model.inspector.inspect(frame), name, model
 

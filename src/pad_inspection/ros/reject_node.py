@@ -73,8 +73,8 @@ class RejectNode(Node):
             raise ValueError("parameter 'cameras' is empty, wanted at least one name")
         self._config = config
         self._clock_of_line = NodeClock(self)
-        self._age = MessageAge()
-        self._throttle = Throttle(_LOG_PERIOD_S)
+        self._age = MessageAge(self._clock_of_line)
+        self._throttle = Throttle(_LOG_PERIOD_S, self.get_logger())
         self._memory = self._open_memory()
         self._tracker = ObjectTracker(
             config,
@@ -160,7 +160,7 @@ class RejectNode(Node):
             except Exception as error:  # one message must not end the line
                 self._tracker.counts['messages that failed'] += 1
                 text = f'{topic.of(camera or "")}: {type(error).__name__}: {error}'
-                self._throttle.pass_on('failed', self.get_logger().error, printable(text, 500))
+                self._throttle.error('failed', printable(text, 500))
 
         return self.create_subscription(
             interfaces.message_class(topic.message),
@@ -228,7 +228,7 @@ class RejectNode(Node):
         if fault:
             self._tracker.counts[f'{what} with a bad object_id'] += 1
             text = f'{what} ignored: {fault}'
-            self._throttle.pass_on(what, self.get_logger().error, text)
+            self._throttle.error(what, text)
         return bool(fault)
 
     def _on_trigger(self, message: ObjectTrigger, info, away: float | None) -> None:
@@ -249,7 +249,7 @@ class RejectNode(Node):
             position = (math.nan,) * 3
             self._tracker.counts['bad triggers'] += 1
             text = f'trigger of {printable(message.object_id)} refused: {fault}'
-            self._throttle.pass_on('bad trigger', self.get_logger().error, text)
+            self._throttle.error('bad trigger', text)
         self._publish(
             self._tracker.on_trigger(
                 message.object_id,
@@ -275,7 +275,7 @@ class RejectNode(Node):
             if result.camera_name != camera:
                 self._tracker.counts['results of another camera'] += 1
                 text = f'result of {result.camera_name!r} on the topic of {camera} ignored'
-                self._throttle.pass_on('camera', self.get_logger().error, printable(text, 200))
+                self._throttle.error('camera', printable(text, 200))
                 continue
             if self._is_past(result.object_id, stamp_ns, away):
                 continue
@@ -379,7 +379,7 @@ class RejectNode(Node):
         except Exception as error:  # of the disk, of what is written
             self._tracker.counts['journal failures'] += 1
             text = f'the journal cannot be written: {type(error).__name__}: {error}'
-            self._throttle.pass_on('journal', self.get_logger().error, printable(text, 500))
+            self._throttle.error('journal', printable(text, 500))
             return None
 
     def _publish_stop(self) -> None:
