@@ -9,7 +9,7 @@ SOAK_MINUTES ?= 10
 .DEFAULT_GOAL := help
 BENCHES := bench-render bench-fit bench-refine bench-localize bench-mapping bench-inspect bench-ros
 .PHONY: help setup demo demo-data demo-bundle test test-fast test-ros lint format check blender \
-	docs bench $(BENCHES) soak clean
+	docs bench $(BENCHES) fuzz soak clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -55,6 +55,9 @@ bench: bench-render bench-localize bench-inspect  ## the main benchmarks; bench-
 # a static pattern: implicit rules are not looked up for phony targets
 $(BENCHES): bench-%: setup
 	@$(BIN)/python bench/bench_$*.py $(ARGS)
+
+fuzz: setup  ## 10,000 hostile messages in each association mode (ARGS: --messages --seed --minutes)
+	@$(BIN)/python test/fuzz_line.py $(ARGS)
 
 soak: setup  ## 10 minutes of the node graph: nothing lost, memory flat; SOAK_MINUTES=...
 	@$(BIN)/python bench/soak.py --minutes $(SOAK_MINUTES)

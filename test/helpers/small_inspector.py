@@ -180,3 +180,13 @@ class JoiningInspector(SmallInspector):
     def inspect(self, frame, cam_from_object=None):
         found = super().inspect(frame, cam_from_object)
         return replace(found, camera=frame.camera)
+
+
+class DyingInspector(SmallInspector):
+    """One that ends its thread at a defect, as a library may that calls exit()."""
+
+    def inspect(self, frame, cam_from_object=None):
+        found = super().inspect(frame, cam_from_object)
+        if found.verdict == Verdict.REJECT:
+            raise SystemExit('out of the library')
+        return found

@@ -215,12 +215,12 @@ def _quantile(ordered: Sequence[float], share: float) -> str:
     return f'{ordered[round(share * (len(ordered) - 1))]:.3f}' if ordered else ''
 
 
-def resident_mb() -> float:
-    """Memory of this process, MB; NaN where the system does not tell."""
+def resident_mb(pid: int | str = 'self') -> float:
+    """Memory of a process, MB; NaN where the system does not tell."""
     import os
 
     try:
-        pages = int(Path('/proc/self/statm').read_text().split()[1])
+        pages = int(Path(f'/proc/{pid}/statm').read_text().split()[1])
     except (OSError, IndexError, ValueError):
         return math.nan
     return pages * os.sysconf('SC_PAGE_SIZE') / 1e6
