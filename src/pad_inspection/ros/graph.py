@@ -23,6 +23,7 @@ from typing import Any
 
 from pad_inspection.ros import parameters
 from pad_inspection.ros.runner import PARENT_VARIABLE, STOP_SIGNALS
+from pad_inspection.text_safety import printable
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ _MODULES = {kind: f'pad_inspection.ros.{kind}' for kind in parameters.NODES}
 # On stopping: time for SIGINT, then for SIGTERM, before a process is killed, s.
 _INTERRUPT_S, _TERMINATE_S = 40.0, 5.0
 _LOG_LINES = 12
+# Characters of a line of a node that are shown; its log file has all.
+_LINE_LENGTH = 4000
 # The line does not need them: when they die they are started again, after these times at most, s.
 _EXPENDABLE = ('viewer_node',)
 _FIRST_RESTART_S, _LAST_RESTART_S = 1.0, 60.0
@@ -245,7 +248,8 @@ class NodeGraph:
         """Last lines of a node's output."""
         path = self._log_path(name)
         text = path.read_text(errors='replace') if path.is_file() else ''
-        return '\n'.join(f'  {line}' for line in text.splitlines()[-_LOG_LINES:])
+        lines = text.splitlines()[-_LOG_LINES:]
+        return '\n'.join(f'  {printable(line, _LINE_LENGTH)}' for line in lines)
 
     def stop(self) -> dict[str, int]:
         """End all nodes: SIGINT, then SIGTERM, then SIGKILL; a second Ctrl-C changes nothing.
@@ -425,5 +429,5 @@ def _show_new_lines(graph: NodeGraph, specs: Sequence[NodeSpec], shown: dict[str
         data = path.read_bytes() if path.is_file() else b''
         end = data.rfind(b'\n') + 1
         for line in data[shown.get(spec.name, 0) : end].decode(errors='replace').splitlines():
-            print(f'[{spec.name}] {line}', flush=True)
+            print(f'[{spec.name}] {printable(line, _LINE_LENGTH)}', flush=True)
         shown[spec.name] = end
