@@ -53,6 +53,14 @@ def generate_launch_description():
                 **common,
             ),
             Node(executable='reject_node', name='reject_node', parameters=[params_file], **common),
-            Node(executable='viewer_node', name='viewer_node', parameters=[params_file], **common),
+            Node(
+                executable='viewer_node',
+                name='viewer_node',
+                parameters=[params_file],
+                # the line goes on without it meanwhile
+                respawn=True,
+                respawn_delay=5.0,
+                **common,
+            ),
         ]
     )

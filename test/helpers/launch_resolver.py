@@ -18,6 +18,7 @@ class ResolvedNode:
     package: str
     executable: str
     arguments: list
+    respawn: bool = False
 
 
 @dataclass
@@ -148,7 +149,16 @@ def _parameter_words(parameters, context):
 
 def _resolve_node(options, context):
     """ResolvedNode of a Node action."""
-    known = {'package', 'executable', 'name', 'namespace', 'parameters', 'output'}
+    known = {
+        'package',
+        'executable',
+        'name',
+        'namespace',
+        'parameters',
+        'output',
+        'respawn',
+        'respawn_delay',
+    }
     assert set(options) <= known, f'resolver does not know {set(options) - known}'
     words = ['--ros-args', '-r', f'__node:={text_of(options["name"], context)}']
     namespace = text_of(options.get('namespace', ''), context)
@@ -156,7 +166,10 @@ def _resolve_node(options, context):
         words += ['-r', f'__ns:=/{namespace.strip("/")}']
     words += _parameter_words(options.get('parameters', []), context)
     return ResolvedNode(
-        text_of(options['package'], context), text_of(options['executable'], context), words
+        text_of(options['package'], context),
+        text_of(options['executable'], context),
+        words,
+        options.get('respawn', False),
     )
 
 

@@ -53,6 +53,8 @@ def test_multi_camera_launch():
     resolved = resolve(LAUNCH / 'multi_camera.launch.py', SHARE, bundle='b')
     names = [n.arguments[2].removeprefix('__node:=') for n in resolved.nodes]
     assert names == ['inspection_node_1', 'inspection_node_2', 'reject_node', 'viewer_node']
+    # the page comes back; a node that judges must not come back without being asked
+    assert [n.respawn for n in resolved.nodes] == [False, False, False, True]
     sections = yaml.safe_load((ROOT / 'config' / 'multi_camera.yaml').read_text())
     # a node only reads the section of its own name
     assert list(sections) == [f'/**/{name}' for name in names]

@@ -29,6 +29,7 @@ PACKAGES: dict[str, tuple[str, bool, str]] = {
     'numpy': ('arrays', True, 'make setup'),
     'scipy': ('statistics, nearest neighbours', True, 'make setup'),
     'opencv-python-headless': ('pictures', True, 'make setup'),
+    'pillow': ('sizes of pictures', True, 'make setup'),
     'torch': ('networks, gradients', True, 'make setup'),
     'onnxruntime': ('segmentation network', True, 'make setup'),
     'kornia': ('local features', True, 'make setup'),

@@ -23,6 +23,7 @@ from typing import Any
 
 from pad_inspection.ros import parameters
 from pad_inspection.ros.runner import PARENT_VARIABLE, STOP_SIGNALS
+from pad_inspection.text_safety import printable
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,11 @@ _MODULES = {kind: f'pad_inspection.ros.{kind}' for kind in parameters.NODES}
 # On stopping: time for SIGINT, then for SIGTERM, before a process is killed, s.
 _INTERRUPT_S, _TERMINATE_S = 40.0, 5.0
 _LOG_LINES = 12
+# Characters of a line of a node that are shown; its log file has all.
+_LINE_LENGTH = 4000
+# The line does not need them: when they die they are started again, after these times at most, s.
+_EXPENDABLE = ('viewer_node',)
+_FIRST_RESTART_S, _LAST_RESTART_S = 1.0, 60.0
 
 
 class NodeDiedError(RuntimeError):
@@ -242,7 +248,8 @@ class NodeGraph:
         """Last lines of a node's output."""
         path = self._log_path(name)
         text = path.read_text(errors='replace') if path.is_file() else ''
-        return '\n'.join(f'  {line}' for line in text.splitlines()[-_LOG_LINES:])
+        lines = text.splitlines()[-_LOG_LINES:]
+        return '\n'.join(f'  {printable(line, _LINE_LENGTH)}' for line in lines)
 
     def stop(self) -> dict[str, int]:
         """End all nodes: SIGINT, then SIGTERM, then SIGKILL; a second Ctrl-C changes nothing.
@@ -343,6 +350,8 @@ def run_up(config_path: Path, *, log_dir: Path | None = None, domain_id: int | N
         log_dir: for the nodes' output; None = a temporary folder.
         domain_id: ROS_DOMAIN_ID, None = as in the environment.
 
+    A viewer_node that dies is told and started again: nobody's look at a line ends it.
+
     Returns:
         0 after Ctrl-C, or when all nodes ended with 0; 1 when a node died.
 
@@ -359,24 +368,58 @@ def run_up(config_path: Path, *, log_dir: Path | None = None, domain_id: int | N
     print(f'starting {", ".join(spec.name for spec in specs)}; logs in {folder}', flush=True)
     shown: dict[str, int] = {}
     code = 0
+    needed = [spec for spec in specs if spec.kind not in _EXPENDABLE] or specs
+    restarts = [_Restart(spec) for spec in specs if spec not in needed]
     with graph:
         while not stop:
             _show_new_lines(graph, specs, shown)
-            codes = [graph.process(spec.name).poll() for spec in specs]
+            codes = [graph.process(spec.name).poll() for spec in needed]
             if all(ended == 0 for ended in codes):
                 print('all nodes are done')
                 break
             if any(ended for ended in codes):
                 code = 1
                 break
+            for restart in restarts:
+                restart.look(graph)
             time.sleep(0.2)
     _show_new_lines(graph, specs, shown)
-    failed = {s.name: graph.process(s.name).returncode for s in specs}
+    failed = {s.name: graph.process(s.name).returncode for s in needed}
     for name, ended in failed.items():
         if ended:
             print(f'{name} ended with exit code {ended}', file=sys.stderr)
             code = 1
     return code
+
+
+class _Restart:
+    """Starts a node again whenever it has ended, later each time."""
+
+    def __init__(self, spec: NodeSpec):
+        self._spec = spec
+        self._wait_s = _FIRST_RESTART_S
+        self._due: float | None = None
+
+    def look(self, graph: NodeGraph) -> None:
+        """Tell that it has ended, or start it again when it is time."""
+        ended = graph.process(self._spec.name).poll()
+        if ended is None:
+            return
+        if self._due is None:
+            print(
+                f'{self._spec.name} ended with exit code {ended}; the line goes on without it, it '
+                f'is started again in {self._wait_s:g} s',
+                file=sys.stderr,
+                flush=True,
+            )
+            self._due = time.monotonic() + self._wait_s
+            self._wait_s = min(2 * self._wait_s, _LAST_RESTART_S)
+        elif time.monotonic() >= self._due:
+            self._due = None
+            try:
+                graph.start(self._spec)
+            except OSError as error:  # a full disk; it counts as ended once more
+                print(f'{self._spec.name} cannot be started: {error}', file=sys.stderr, flush=True)
 
 
 def _show_new_lines(graph: NodeGraph, specs: Sequence[NodeSpec], shown: dict[str, int]) -> None:
@@ -386,5 +429,5 @@ def _show_new_lines(graph: NodeGraph, specs: Sequence[NodeSpec], shown: dict[str
         data = path.read_bytes() if path.is_file() else b''
         end = data.rfind(b'\n') + 1
         for line in data[shown.get(spec.name, 0) : end].decode(errors='replace').splitlines():
-            print(f'[{spec.name}] {line}', flush=True)
+            print(f'[{spec.name}] {printable(line, _LINE_LENGTH)}', flush=True)
         shown[spec.name] = end

@@ -316,6 +316,14 @@ class ViewerNodeConfig(CheckedOptions):
         'password',
     )
     port: int = option(8080, 'port of the web page; 0: a free one', low=0, high=65535)
+    host_names: tuple = option(
+        (),
+        'names under which browsers may ask for the page, besides addresses, localhost and the '
+        'name of the computer',
+    )
+    max_connections: int = option(
+        64, 'connections at once; each page that is open holds one', low=2, high=1000
+    )
     num_pieces: int = option(20, 'pieces that are listed', low=1, high=1000)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from rclpy.node import Node
 
 from pad_inspection.datatypes import Reason, Verdict
-from pad_inspection.ros import conversions, interfaces
+from pad_inspection.ros import conversions, debug_pictures, interfaces
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ class ObserverNode(Node):
                     camera=result.camera_name,
                     stamp_ns=conversions.stamp_to_ns(result.header.stamp),
                     object_id=result.object_id,
-                    verdict=Verdict(result.verdict),
-                    reason=Reason(result.reason),
+                    verdict=_known(Verdict, result.verdict, Verdict.UNDETERMINED),
+                    reason=_known(Reason, result.reason, Reason.INTERNAL_ERROR),
                     message=result.message,
                     score=result.anomaly_score,
                     threshold=result.threshold,
@@ -151,16 +151,18 @@ class ObserverNode(Node):
             )
 
     def _on_picture(self, camera: str, kind: str, message) -> None:
-        key = (camera, conversions.stamp_to_ns(message.header.stamp), kind)
-        self.seen.pictures[key] = conversions.image_to_rgb(message)
+        picture = debug_pictures.read(self, f'{kind} of {camera}', message)
+        if picture is not None:
+            key = (camera, conversions.stamp_to_ns(message.header.stamp), kind)
+            self.seen.pictures[key] = picture
 
     def _on_signal(self, message) -> None:
         self.seen.signals.append(
             ObservedSignal(
                 message.object_id,
                 message.reject,
-                Verdict(message.verdict),
-                Reason(message.reason),
+                _known(Verdict, message.verdict, Verdict.UNDETERMINED),
+                _known(Reason, message.reason, Reason.INTERNAL_ERROR),
                 message.message,
                 message.anomaly_score,
                 message.threshold,
@@ -170,3 +172,11 @@ class ObserverNode(Node):
     def _on_status(self, message) -> None:
         self.seen.frames_sent = message.frames_sent
         self.seen.replay_finished = message.finished
+
+
+def _known(kind, value: int, otherwise):
+    """A verdict or reason; ``otherwise`` for a number that nobody defined."""
+    try:
+        return kind(value)
+    except ValueError:
+        return otherwise

@@ -18,6 +18,8 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from pad_inspection.text_safety import MAX_TEXT_LENGTH, printable
+
 # Nodes that have something to say about it.
 _KINDS = {'inspection_node', 'reject_node', 'line_controller_node'}
 
@@ -45,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     missing: list[str] = []
     code = run_node(lambda: _node(arguments.timeout, arguments.namespace, missing), [], threads=1)
     if code or missing:
-        print('not ready: ' + '; '.join(missing))
+        print('not ready: ' + '; '.join(printable(text, MAX_TEXT_LENGTH) for text in missing))
         return code or 1
     print('ready')
     return 0

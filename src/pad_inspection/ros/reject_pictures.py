@@ -10,11 +10,12 @@ import threading
 import time
 from collections import OrderedDict
 
+import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from pad_inspection.ros import conversions, interfaces
+from pad_inspection.ros import debug_pictures, interfaces
 from pad_inspection.ros.log_writer import LogWriter
 from pad_inspection.ros.tracked_pieces import Decision
 
@@ -77,13 +78,12 @@ class RejectPictures:
 
     def _on_overlay(self, camera: str, message) -> None:
         """Keep a small copy."""
-        try:
-            jpeg = _thumbnail(conversions.image_to_rgb(message), self._side_px)
-        except ValueError as error:
-            self._node.get_logger().warning(
-                f'overlay of {camera} cannot be read: {error}', throttle_duration_sec=10.0
-            )
+        picture = debug_pictures.read(
+            self._node, f'overlay of {camera}', message, max_side_px=self._side_px
+        )
+        if picture is None:
             return
+        jpeg = _jpeg(picture)
         kept = self._kept[camera]
         with self._lock:
             kept[conversions.stamp_to_ns(message.header.stamp)] = jpeg
@@ -92,15 +92,9 @@ class RejectPictures:
         self.store()
 
 
-def _thumbnail(picture, side_px: int) -> bytes:
-    """JPEG of a picture uint8 (H, W, 3) RGB whose longer side is at most ``side_px``."""
+def _jpeg(picture: np.ndarray) -> bytes:
+    """JPEG of a picture uint8 (H, W, 3) RGB."""
     import cv2
 
-    height, width = picture.shape[:2]
-    scale = min(1.0, side_px / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    done, data = cv2.imencode('.jpg', small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    if not done:
-        raise ValueError(f'picture of {width}x{height} px cannot be encoded')
-    return data.tobytes()
+    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    return cv2.imencode('.jpg', np.ascontiguousarray(picture[..., ::-1]), options)[1].tobytes()

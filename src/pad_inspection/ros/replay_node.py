@@ -140,8 +140,9 @@ class ReplayNode(Node):
             self.get_logger().info(text)
             if self._config.exit_when_done:
                 self.finished = 1 if self._lost else 0
-        except (ValueError, OSError) as error:
-            self._fail(str(error))
+        except Exception as error:  # a thread that ends silently would leave the node waiting
+            kind = '' if isinstance(error, (ValueError, OSError)) else f'{type(error).__name__}: '
+            self._fail(f'{kind}{error}')
 
     def _fail(self, text: str) -> None:
         """Tell why nothing more is played, and end the node."""

@@ -2,7 +2,8 @@
 
 The file is a ROS parameter file as `ros2 launch` takes it; each of its sections (inspection_node,
 reject_node, line_controller_node, replay_node, with or without a namespace) is a node that is
-started in a process of its own. Their output is shown; a node that dies ends the others.
+started in a process of its own. Their output is shown; a node that dies ends the others, except
+viewer_node, which is started again.
 
 Examples:
   pad up --config config/inspection.yaml

@@ -13,10 +13,12 @@ import sys
 from rclpy.node import Node
 
 from pad_inspection.datatypes import Reason, Verdict
-from pad_inspection.ros import conversions, interfaces, parameters
+from pad_inspection.ros import debug_pictures, interfaces, parameters
 from pad_inspection.ros.runner import run
 from pad_inspection.ros.viewer_server import ViewerServer, ViewerState
 
+# Larger pictures are shrunk: they are kept, and sent to browsers.
+_MAX_SIDE_PX = 2000
 _PICTURES = {'overlay': interfaces.OVERLAY, 'reference': interfaces.REFERENCE}
 
 
@@ -30,7 +32,13 @@ class ViewerNode(Node):
         if not config.cameras:
             raise ValueError("parameter 'cameras' is empty, wanted at least one name")
         self._state = ViewerState(config.cameras, num_pieces=config.num_pieces)
-        self._server = ViewerServer(self._state, config.host, config.port)
+        self._server = ViewerServer(
+            self._state,
+            config.host,
+            config.port,
+            host_names=config.host_names,
+            max_connections=config.max_connections,
+        )
         for camera in config.cameras:
             self._listen(interfaces.RESULTS, self._on_results, camera)
             for kind, topic in _PICTURES.items():
@@ -51,7 +59,11 @@ class ViewerNode(Node):
 
     def _picture_callback(self, camera: str, kind: str):
         def store(message) -> None:
-            self._state.set_picture(camera, kind, conversions.image_to_rgb(message))
+            picture = debug_pictures.read(
+                self, f'{kind} of {camera}', message, max_side_px=_MAX_SIDE_PX
+            )
+            if picture is not None:
+                self._state.set_picture(camera, kind, picture)
 
         return store
 
