@@ -15,7 +15,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from pad_inspection.ros import debug_pictures, interfaces
+from pad_inspection.ros import conversions, debug_pictures, interfaces
 from pad_inspection.ros.log_writer import LogWriter
 from pad_inspection.ros.tracked_pieces import Decision
 
