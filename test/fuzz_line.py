@@ -177,7 +177,7 @@ class Fuzz:
         # the belt goes on 0.1 m/s; the object is before a after 1 s, before b after 4 s
         for tenth in range(-1, 2):
             self.move(begin_ns, tenth / 10)
-        line.trigger(name, begin_ns, x=-0.1)
+        line.trigger(name, begin_ns, CAMERAS, x=-0.1)
         line.spin(seconds)
         for camera, at in (('a', 1.0), ('b', 4.0)):
             for moment in (at - 0.01, at + 0.01):
