@@ -157,6 +157,9 @@ class NodeGraph:
             command += ['-r', f'__ns:={spec.namespace}']
         if spec.node_name:
             command += ['-r', f'__node:={spec.node_name}']
+        if self._env.get('ROS_SECURITY_ENABLE', '').lower() == 'true':
+            # keys and permissions of its own (docs/security.md)
+            command += ['--enclave', spec.name]
         with open(self._log_path(spec.name), 'ab') as log:
             # a node that is told to end while it still imports does so once it can do it cleanly
             before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
