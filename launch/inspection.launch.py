@@ -9,6 +9,8 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
+from pad_inspection.ros.dds_environment import dds_environment
+
 
 def config_file(name):
     return PathJoinSubstitution([FindPackageShare('pad_inspection'), 'config', name])
@@ -31,9 +33,7 @@ def generate_launch_description():
             DeclareLaunchArgument(
                 'namespace', default_value='', description='prefix of all nodes and topics'
             ),
-            # over the default transport of Fast DDS most images above 512 kB are lost
-            SetEnvironmentVariable('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA'),
-            SetEnvironmentVariable('FASTDDS_DEFAULT_PROFILES_FILE', config_file('fastdds.xml')),
+            *[SetEnvironmentVariable(*variable) for variable in dds_environment().items()],
             Node(executable='inspection_node', name='inspection_node', **common),
             Node(executable='reject_node', name='reject_node', **common),
         ]

@@ -4,11 +4,13 @@ ros2 launch pad_inspection line_controller.launch.py map_file:=plc_modbus.yaml n
 """
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from pad_inspection.ros.dds_environment import dds_environment
 
 
 def config_file(name):
@@ -40,6 +42,7 @@ def generate_launch_description():
             DeclareLaunchArgument(
                 'namespace', default_value='', description='prefix of all nodes and topics'
             ),
+            *[SetEnvironmentVariable(*variable) for variable in dds_environment().items()],
             Node(
                 package='pad_inspection',
                 executable='line_controller_node',

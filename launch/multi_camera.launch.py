@@ -12,6 +12,8 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from pad_inspection.ros.dds_environment import dds_environment
+
 
 def config_file(name):
     return PathJoinSubstitution([FindPackageShare('pad_inspection'), 'config', name])
@@ -38,8 +40,7 @@ def generate_launch_description():
             DeclareLaunchArgument(
                 'namespace', default_value='', description='prefix of all nodes and topics'
             ),
-            SetEnvironmentVariable('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA'),
-            SetEnvironmentVariable('FASTDDS_DEFAULT_PROFILES_FILE', config_file('fastdds.xml')),
+            *[SetEnvironmentVariable(*variable) for variable in dds_environment().items()],
             Node(
                 executable='inspection_node',
                 name='inspection_node_1',

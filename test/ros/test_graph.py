@@ -17,7 +17,6 @@ from helpers.small_inspector import write_bundle
 from pad_inspection.ros.graph import (
     NodeGraph,
     NodeSpec,
-    fastdds_profile,
     ros_environment,
     specs_of_file,
 )
@@ -155,5 +154,4 @@ def test_environment_keeps_what_is_set(monkeypatch):
     monkeypatch.setenv('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
     env = ros_environment(domain_id=7)
     assert env['FASTDDS_BUILTIN_TRANSPORTS'] == 'UDPv4' and env['ROS_DOMAIN_ID'] == '7'
-    assert fastdds_profile().name == 'fastdds.xml'
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

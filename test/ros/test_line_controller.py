@@ -7,6 +7,7 @@ import sys
 import time
 
 from pad_msgs.msg import RejectSignal, StopRequest
+from rclpy.qos import DurabilityPolicy
 from std_srvs.srv import Trigger
 
 from helpers.plc_servers import ModbusPlc
@@ -90,7 +91,9 @@ def test_no_signal_is_lost_behind_the_number_of_another_one(line):
         wait_ready(line, plc)
 
         # somebody else publishes too, without signs of life
-        other = line.node.create_publisher(RejectSignal, interfaces.REJECT_SIGNAL.name, 10)
+        profile = interfaces.qos(interfaces.REJECT_SIGNAL)
+        profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
+        other = line.node.create_publisher(RejectSignal, interfaces.REJECT_SIGNAL.name, profile)
         wanted = '2 publishers of reject_signal are alive'
         line.wait(lambda: wanted in fault(line) and plc.rejects_by_itself, 'two publishers')
         line.node.destroy_publisher(other)

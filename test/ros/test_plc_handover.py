@@ -180,6 +180,7 @@ def test_a_number_that_was_given_twice_is_a_fault_until_the_reset(plc, tmp_path)
     assert not handover.put(other) and not handover.put(other)
     assert handover.counts['colliding sequence numbers'] == 2
     assert "given to 'piece-5' too" in handover.fault and '\x1b' not in handover.fault
+    run(handover, lambda: plc._run(plc.get('reject')), 'reject')
     plc.frozen = False
     run(handover, lambda: not len(handover), 'acknowledge')
     # nobody knows which of the two may pass

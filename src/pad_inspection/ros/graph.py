@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pad_inspection.ros import parameters
+from pad_inspection.ros.dds_environment import dds_environment
 from pad_inspection.ros.runner import PARENT_VARIABLE, STOP_SIGNALS
 from pad_inspection.text_safety import printable
 
@@ -69,21 +70,11 @@ def ros_environment(
 ) -> dict[str, str]:
     """Environment for nodes on one machine; what is set already is kept.
 
-    Over Fast DDS's default transport most large images are lost: config/fastdds.xml gives it more
-    shared memory; LARGE_DATA counts where another profile, or none, is set.
-
     Args:
         domain_id: ROS_DOMAIN_ID, None = as it is.
         log_dir: ROS_LOG_DIR, None = as it is.
     """
-    env = dict(os.environ)
-    env.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
-    env.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    profile = fastdds_profile()
-    if profile is not None:
-        # Fast DDS was renamed between Jazzy and Kilted, and warns about its old name
-        old = env.get('ROS_DISTRO') in ('humble', 'jazzy')
-        env.setdefault(f'FAST{"RTPS" if old else "DDS"}_DEFAULT_PROFILES_FILE', str(profile))
+    env = os.environ | dds_environment()
     env['PYTHONUNBUFFERED'] = '1'
     if domain_id is not None:
         env['ROS_DOMAIN_ID'] = str(domain_id)
@@ -110,20 +101,6 @@ def require_ros() -> None:
             f'the nodes cannot run: {error}; get ROS 2 and pad_msgs with: make setup, or source '
             'your ROS 2 installation (docs/ros2.md)'
         ) from error
-
-
-def fastdds_profile() -> Path | None:
-    """config/fastdds.xml of the source tree or of the installed package; None when missing."""
-    from pad_inspection.ros.interfaces import package_share
-
-    path = Path(__file__).resolve().parents[3] / 'config' / 'fastdds.xml'
-    if path.is_file():
-        return path
-    try:
-        path = package_share('pad_inspection') / 'config' / 'fastdds.xml'
-    except FileNotFoundError:
-        return None
-    return path if path.is_file() else None
 
 
 class NodeGraph:
@@ -181,6 +158,9 @@ class NodeGraph:
             command += ['-r', f'__ns:={spec.namespace}']
         if spec.node_name:
             command += ['-r', f'__node:={spec.node_name}']
+        if self._env.get('ROS_SECURITY_ENABLE', '').lower() == 'true':
+            # keys and permissions of its own (docs/security.md)
+            command += ['--enclave', spec.name]
         with open(self._log_path(spec.name), 'ab') as log:
             # a node that is told to end while it still imports does so once it can do it cleanly
             before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
