@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--camera', type=Path, required=True, help='CAMERA.json, see above')
     parser.add_argument('--out', type=Path, required=True, help='folder for the results')
     parser.add_argument('--piece', action='store_true', help='the pictures show one piece')
+    parser.add_argument(
+        '--allow-grey', action='store_true', help='compare grey images with a model in colour too'
+    )
     parser.add_argument('--config', type=Path, help='YAML with inspection options to change')
     parser.add_argument(
         '--device',
@@ -140,7 +143,7 @@ def _stems(paths: list[Path]) -> list[str]:
 
 
 def _inspected(
-    inspector, paths: Sequence[Path], camera: Camera, camera_path: Path
+    inspector, paths: Sequence[Path], camera: Camera, camera_path: Path, allow_grey: bool
 ) -> Iterator[Inspection]:
     """Inspect pictures, one after the other; ``camera_path`` is for the message of an error.
 
@@ -159,7 +162,7 @@ def _inspected(
                 f'{path} has {picture.shape[1]}x{picture.shape[0]} px, '
                 f'{camera_path} describes {camera.width}x{camera.height} px'
             )
-        yield inspector.inspect(Frame(picture, camera))
+        yield inspector.inspect(Frame(picture, camera, allow_grey=allow_grey))
 
 
 def _judge_piece(inspector, inspections: Sequence[Inspection], path: Path) -> str:
@@ -195,7 +198,9 @@ def run(arguments: argparse.Namespace) -> int:
             raise FileNotFoundError(f'image {path} does not exist')
     inspector = load_inspector(arguments.bundle, arguments.config, arguments.device)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    inspections = _inspected(inspector, arguments.images, camera, arguments.camera)
+    inspections = _inspected(
+        inspector, arguments.images, camera, arguments.camera, arguments.allow_grey
+    )
     verdict = ''
     if arguments.piece:
         inspections = join_inspections(inspector, list(inspections))
