@@ -146,6 +146,8 @@ def to_rgb(pixels: np.ndarray, encoding: str, *, image_bits: int = 16) -> Decode
     if family in _YUV_PLANES:
         code = getattr(cv2, f'COLOR_YUV2RGB_{family.upper()}')
         return DecodedImage(cv2.cvtColor(np.ascontiguousarray(pixels), code))
+    # without alpha, which is no brightness
+    pixels = pixels[..., _CHANNELS[family]] if family in _CHANNELS else pixels
     if bits == 16:
         pixels = _to_8_bits(pixels, encoding, image_bits)
     if family == 'mono':
@@ -154,7 +156,7 @@ def to_rgb(pixels: np.ndarray, encoding: str, *, image_bits: int = 16) -> Decode
         # ROS names the first row and the second one, as OpenCV's newer names do
         code = getattr(cv2, f'COLOR_Bayer{family[-4:].upper()}2RGB')
         return DecodedImage(cv2.cvtColor(np.ascontiguousarray(pixels), code))
-    return DecodedImage(np.ascontiguousarray(pixels[..., _CHANNELS[family]]))
+    return DecodedImage(np.ascontiguousarray(pixels))
 
 
 def _nv24_to_rgb(pixels: np.ndarray) -> np.ndarray:
