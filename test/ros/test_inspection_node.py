@@ -104,7 +104,7 @@ def test_bad_input_is_answered_and_the_node_goes_on(line):
         (image(step=1), True, 'step 1'),
         (image(width=2**32 - 1, height=2**32 - 1), True, 'size is'),
         (no_info, False, 'no CameraInfo on camera/camera_info'),
-        (nan_info, info_with(nan_info, p=np.full(12, np.nan)), 'focal lengths'),
+        (nan_info, info_with(nan_info, p=np.full(12, np.nan)), 'CameraInfo.p holds NaN'),
         (wrong_size, info_with(wrong_size, width=SIZE + 1), 'CameraInfo says'),
         (stampless, True, 'no stamp'),
     ]

@@ -21,7 +21,7 @@ from pad_inspection import geometry
 from pad_inspection.datatypes import Camera, Inspection, PoseStatus, Reason, Rigid3, Verdict
 from pad_inspection.decision import ViewResult
 from pad_inspection.ros import image_encodings
-from pad_inspection.ros.compressed_images import decompress, picture_size
+from pad_inspection.ros.compressed_images import decompress
 from pad_inspection.ros.image_encodings import DecodedImage
 
 # Larger pictures are a damaged message, not a camera.
@@ -83,13 +83,6 @@ def image_to_array(message: Image) -> np.ndarray:
     )
     picture = picture[..., 0] if channels == 1 else picture
     return picture if wire.isnative else picture.astype(dtype)
-
-
-def image_size(message: Image | CompressedImage) -> tuple[int, int] | None:
-    """Width and height, px, that an image claims; None when it is not known before decoding."""
-    if isinstance(message, CompressedImage):
-        return picture_size(bytes(message.data))
-    return message.width, message.height
 
 
 def read_image(message: Image | CompressedImage, *, image_bits: int = 16) -> DecodedImage:

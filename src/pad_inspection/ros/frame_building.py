@@ -11,6 +11,7 @@ from pad_inspection import geometry
 from pad_inspection.datatypes import Camera, Frame
 from pad_inspection.ros import conversions
 from pad_inspection.ros.camera_infos import Lens, read_camera_info
+from pad_inspection.ros.compressed_images import picture_size
 
 # Larger pictures cannot be remapped by OpenCV.
 _MAX_REMAP_PX = 32766
@@ -44,17 +45,23 @@ def build_frame(
     if stamp_ns <= 0:
         raise ValueError('the image has no stamp: set header.stamp to the acquisition time')
     camera, lens = read_camera_info(info, rectified=rectified)
-    size = conversions.image_size(message)
-    # before it is decoded, for a small file may hold a huge image
-    if size is not None and size != (camera.width, camera.height):
+    if isinstance(message, CompressedImage):
+        # a small file may hold a huge image
+        _check_size(picture_size(bytes(message.data)), camera)
+    picture, is_grey = conversions.read_image(message, image_bits=image_bits)
+    _check_size(picture.shape[1::-1], camera)
+    if lens is not None:
+        picture = _rectify(picture, camera, lens)
+    return Frame(picture, camera, stamp_ns, camera_name, object_id, is_grey, allow_grey)
+
+
+def _check_size(size: tuple[int, int] | None, camera: Camera) -> None:
+    """Raise a ValueError when an image has another size, px, than its camera; None = unknown."""
+    if size is not None and tuple(size) != (camera.width, camera.height):
         raise ValueError(
             f'image is {size[0]}x{size[1]} px, its CameraInfo says '
             f'{camera.width}x{camera.height} px'
         )
-    picture, is_grey = conversions.read_image(message, image_bits=image_bits)
-    if lens is not None:
-        picture = _rectify(picture, camera, lens)
-    return Frame(picture, camera, stamp_ns, camera_name, object_id, is_grey, allow_grey)
 
 
 def _rectify(picture: np.ndarray, camera: Camera, lens: Lens) -> np.ndarray:
