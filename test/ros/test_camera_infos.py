@@ -13,6 +13,7 @@ from pad_inspection.ros.camera_infos import read_camera_info
 SIZE = 96
 K = np.array([[80.0, 0, 47.5], [0, 82.0, 46.0], [0, 0, 1]])  # first pixel's centre at (0, 0)
 P = np.hstack([K, np.zeros((3, 1))])
+CROP = RegionOfInterest(x_offset=304, y_offset=208, width=SIZE, height=SIZE)
 RADIAL = [-0.2, 0.05, 0.001, -0.002, 0.01]
 
 
@@ -159,18 +160,15 @@ def test_binning_and_region_of_interest():
         ),
         ({'roi': RegionOfInterest(x_offset=30)}, 'at 30, 0, off the 96x96 px'),
         ({'roi': RegionOfInterest(x_offset=2**32 - 1, width=2**32 - 1)}, 'CameraInfo.roi'),
-        # only K is
+        # only K is of the image that is sent
         (
-            {
-                'roi': RegionOfInterest(x_offset=304, y_offset=208, width=SIZE, height=SIZE),
-                'width': 800,
-                'height': 600,
-            },
-            'principal point 48, 46 px is far from the middle of 800x600',
+            {'roi': CROP, 'width': 800, 'height': 600},
+            '48, 46 px is far from the middle of 800x600',
         ),
+        ({'width': 192, 'height': 192, 'binning_x': 2, 'binning_y': 2}, 'binning is 2, 2'),
     ],
 )
-def test_a_region_that_was_taken_off_before_is_refused(changes, words):
+def test_what_was_taken_off_before_is_refused(changes, words):
     for rectified in (True, False):
         with pytest.raises(ValueError, match=words):
             read_camera_info(info(**changes), rectified=rectified)

@@ -145,7 +145,8 @@ def _sent(info: CameraInfo, sensor: Camera) -> Camera:
     """Camera of the image that is sent, of that of the whole sensor.
 
     Raises:
-        ValueError: the region of interest does not lie on the sensor, or was taken off before.
+        ValueError: the region of interest does not lie on the sensor, or it or the binning was
+            accounted for before.
     """
     roi, binning = info.roi, np.maximum(1, [info.binning_x, info.binning_y])
     offset, whole = np.array([roi.x_offset, roi.y_offset]), np.array([info.width, info.height])
@@ -157,12 +158,15 @@ def _sent(info: CameraInfo, sensor: Camera) -> Camera:
             'must be 0'
         )
     center = sensor.K[:2, 2]
-    # the optical axis goes through the middle of a sensor; a crop's own K has it elsewhere
-    if np.any(offset) and np.any(np.abs(center - whole / 2) > whole / 6):
+    # the optical axis goes through the middle of a sensor; the K of the image that is sent, which
+    # many drivers give instead, has it elsewhere
+    is_part = np.any(offset) or np.any(binning > 1)
+    if is_part and np.any(np.abs(center - whole / 2) > whole / 6):
         raise ValueError(
-            f'CameraInfo.roi starts at {offset[0]}, {offset[1]}, but the principal point '
-            f'{center[0]:.0f}, {center[1]:.0f} px is far from the middle of {whole[0]}x{whole[1]} '
-            'px: K must be of the whole sensor, or roi and size be those of the cropped image'
+            f'CameraInfo.roi starts at {offset[0]}, {offset[1]} and CameraInfo.binning is '
+            f'{binning[0]}, {binning[1]}, but the principal point {center[0]:.0f}, '
+            f'{center[1]:.0f} px is far from the middle of {whole[0]}x{whole[1]} px: K must be of '
+            'the whole sensor, or roi and binning 0 and the size that of the image'
         )
     K = sensor.K.copy()
     K[:2, 2] = (center - offset) / binning
