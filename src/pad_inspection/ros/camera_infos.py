@@ -40,6 +40,8 @@ class Lens:
     coefficients: np.ndarray
 
 
+# absurd numbers overflow on their way to being refused
+@np.errstate(over='ignore', divide='ignore', invalid='ignore')
 def read_camera_info(info: CameraInfo, *, rectified: bool) -> tuple[Camera, Lens | None]:
     """Camera of the image that is sent, and what is to be done to it first.
 
@@ -156,6 +158,11 @@ def _sent(info: CameraInfo, sensor: Camera) -> Camera:
             f'CameraInfo.roi is {size[0]}x{size[1]} px at {offset[0]}, {offset[1]}, off the '
             f'{whole[0]}x{whole[1]} px of CameraInfo: with K and size of the cropped image roi '
             'must be 0'
+        )
+    if np.any(size < binning):
+        raise ValueError(
+            f'CameraInfo.binning is {binning[0]}, {binning[1]}, more than the {size[0]}x{size[1]} '
+            'px that are binned'
         )
     center = sensor.K[:2, 2]
     # the optical axis goes through the middle of a sensor; the K of the image that is sent, which
