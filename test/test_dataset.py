@@ -187,6 +187,47 @@ def test_photos_with_colmap_model(tmp_path, binary):
     assert second.cam_from_object.rotation == pytest.approx(np.eye(3))
 
 
+def test_colmap_camera_with_parameters_of_another_model(tmp_path):
+    model = tmp_path / 'sparse/0'
+    model.mkdir(parents=True)
+    (model / 'images.txt').write_text('1 1 0 0 0 .1 .2 .3 1 b.jpg\n1 2 -1\n')
+    (model / 'cameras.txt').write_text('1 SIMPLE_RADIAL 640 480 500 510 320 240 0.1\n')
+    with pytest.raises(ValueError, match='SIMPLE_RADIAL has 5 parameters, wanted 4'):
+        dataset.read_training_views(tmp_path)
+    (model / 'cameras.txt').write_text('1 SIMPLE_RADIAL 640 480 500 510 320 240\n')
+    with pytest.raises(ValueError, match='distortion moves the edge'):
+        dataset.read_training_views(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'camera_model': 'OPENCV_FISHEYE', 'k1': 0.1}, "camera_model 'OPENCV_FISHEYE' is not"),
+        ({'camera_model': 'EQUIRECTANGULAR'}, "camera_model 'EQUIRECTANGULAR' is not read"),
+        ({'is_fisheye': True}, 'is_fisheye is True, of a lens model that is not read'),
+        ({'camera_model': 'OPENCV', 'k4': 0.1}, 'k4 is 0.1, of a lens model that is not read'),
+        ({'fl_x': None}, r'fl_x \(or camera_angle_x\)'),
+        ({'cx': 30.0}, 'principal point 30, 4 px is off the image of 8x8 px'),
+        ({'frames': [{'file_path': 'a.png', 'transform_matrix': [1.0] * 16}]}, r'shape \(16,\)'),
+    ],
+)
+def test_cameras_that_are_not_read_are_refused_by_the_key(class_dir, changes, words):
+    content = json.loads((class_dir / 'transforms.json').read_text()) | changes
+    content = {key: value for key, value in content.items() if value is not None}
+    (class_dir / 'transforms.json').write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf'transforms\.json, frame 0: .*{words}'):
+        dataset.read_training_views(class_dir)
+
+
+def test_both_angles_of_view_give_both_focal_lengths(class_dir):
+    content = json.loads((class_dir / 'transforms.json').read_text())
+    del content['fl_x'], content['fl_y']
+    content |= {'camera_angle_x': 2 * np.arctan(0.5), 'camera_angle_y': 2 * np.arctan(0.4)}
+    (class_dir / 'transforms.json').write_text(json.dumps(content))
+    K = dataset.read_training_views(class_dir)[0].camera.K
+    assert (K[0, 0], K[1, 1]) == (pytest.approx(SIZE), pytest.approx(SIZE / 0.8))
+
+
 def test_damaged_colmap_model(tmp_path):
     model = tmp_path / 'sparse/0'
     model.mkdir(parents=True)

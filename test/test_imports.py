@@ -15,7 +15,7 @@ MODULES = sorted(p for p in ROOT.rglob('*.py'))
 # Lower layers never import higher ones.
 LAYERS = [
     {'datatypes'},
-    {'geometry', 'checked_options', 'presets'},
+    {'geometry', 'checked_options', 'presets', 'camera_checks', 'grey_images'},
     {'config'},
     {'images', 'bundle', 'nerf_files', 'colmap_files', 'dataset', 'drawing', 'distances'},
     {'networks', 'rendering'},

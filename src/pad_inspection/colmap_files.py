@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+from pad_inspection.camera_checks import check_camera
 from pad_inspection.datatypes import Camera, Rigid3
 from pad_inspection.geometry import rotation_from_quat
 
@@ -61,13 +62,19 @@ def _camera(model: str, width: int, height: int, values: list[float]) -> Camera:
     """Camera of a COLMAP lens model; its parameters follow OpenCV's radial formula."""
     if model not in _COUNTS:
         raise ValueError(f'lens model {model} is not read, wanted one of {sorted(_COUNTS)}')
+    if len(values) != _COUNTS[model]:
+        raise ValueError(
+            f'lens model {model} has {len(values)} parameters, wanted {_COUNTS[model]}'
+        )
     if model in ('PINHOLE', 'OPENCV'):
         fx, fy, cx, cy, *lens = values
     else:
         fx, cx, cy, *lens = values
         fy = fx
     distortion = (lens + [0.0] * 5)[:5]
-    return Camera(width, height, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], distortion)
+    camera = Camera(width, height, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], distortion)
+    check_camera(camera)
+    return camera
 
 
 def _binary_cameras(path: Path) -> dict[int, Camera]:

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from pad_inspection import colmap_files, images, nerf_files
+from pad_inspection.camera_checks import check_camera
 from pad_inspection.datatypes import Camera, Rigid3
 from pad_inspection.geometry import from_matrix, opengl_of_cam_from_world, to_matrix
 from pad_inspection.nerf_files import error_text, read_json, write_json
@@ -271,12 +272,14 @@ def _training_source(class_dir: Path) -> Path | None:
 def _camera_of(content: dict[str, Any], path: Path) -> Camera:
     """Camera of a JSON object with width, height, K and distortion."""
     try:
-        return Camera(
+        camera = Camera(
             int(content['width']),
             int(content['height']),
             content['K'],
             content.get('distortion') or np.zeros(5),
         )
+        check_camera(camera)
+        return camera
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f'{path} holds no camera (wanted width, height, K 3x3, distortion 5): '

@@ -126,6 +126,8 @@ class Frame:
         stamp_ns: acquisition time, ns.
         camera_name: which camera took it.
         object_id: which piece it shows, '' when unknown.
+        is_grey: the camera sent no colour; the three channels are one.
+        allow_grey: a grey image may be compared with a model in colour (grey_images.py).
     """
 
     image: np.ndarray
@@ -133,6 +135,8 @@ class Frame:
     stamp_ns: int = 0
     camera_name: str = 'camera'
     object_id: str = ''
+    is_grey: bool = False
+    allow_grey: bool = False
 
     def __post_init__(self):
         image = self.image

@@ -67,6 +67,8 @@ def from_matrix(matrix: np.ndarray) -> Rigid3:
 def cam_from_world_of_opengl(world_from_gl_camera: np.ndarray) -> Rigid3:
     """Convert a NeRF/Blender camera-to-world matrix (4, 4) to cam_from_world (OpenCV axes)."""
     world_from_cam = np.array(world_from_gl_camera, np.float64)
+    if world_from_cam.shape not in ((3, 4), (4, 4)):
+        raise ValueError(f'a camera matrix has shape {world_from_cam.shape}, wanted (4, 4)')
     world_from_cam[:3, :3] = world_from_cam[:3, :3] @ OPENGL_FROM_OPENCV
     return invert(from_matrix(world_from_cam))
 

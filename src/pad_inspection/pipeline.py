@@ -35,6 +35,7 @@ from pad_inspection.datatypes import (
     Verdict,
 )
 from pad_inspection.decision import decide_view
+from pad_inspection.grey_images import grey_fault, model_has_colour
 from pad_inspection.observation import Clock, ModelInfo, Observation, RefinedPose
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Inspector:
         self._bundle = bundle
         self._reference = reference
         self.gaussians = gaussians
+        self._has_colour = model_has_colour(gaussians)
         device = self.device = torch_device(config.rendering.device)
         comparison, segmentation = config.comparison, config.segmentation
         uncertainty = calibration.expected_residual if comparison.uncertainty_weight > 0 else None
@@ -196,7 +198,7 @@ class Inspector:
         camera, pose = self._reference.camera(0), self._reference.cam_from_object(0)
         rendered = self.scene.render(camera, pose)
         picture = images.to_uint8(rendered.image + (1 - rendered.alpha[..., None]))
-        self.inspect(Frame(picture, camera))
+        self.inspect(Frame(picture, camera, allow_grey=True))
 
     def inspect(self, frame: Frame, cam_from_object: Rigid3 | None = None) -> Inspection:
         """Inspect one frame. Expected failures are statuses; nothing is raised for a picture.
@@ -211,18 +213,14 @@ class Inspector:
             'object_id': frame.object_id,
             'stamp_ns': frame.stamp_ns,
         }
-        try:
-            observation = self.observe(frame, cam_from_object)
-            return self._judge(observation, origin)
-        except Exception as error:  # a line must go on; the result says what happened
-            logger.exception('inspection failed')
-            return Inspection(
-                Verdict.UNDETERMINED,
-                Reason.INTERNAL_ERROR,
-                f'{type(error).__name__}: {error}',
-                query=frame.image,
-                **origin,
-            )
+        reason, message = Reason.IMAGE_INVALID, grey_fault(frame, self._has_colour)
+        if not message:
+            try:
+                return self._judge(self.observe(frame, cam_from_object), origin)
+            except Exception as error:  # a line must go on; the result says what happened
+                logger.exception('inspection failed')
+                reason, message = Reason.INTERNAL_ERROR, f'{type(error).__name__}: {error}'
+        return Inspection(Verdict.UNDETERMINED, reason, message, query=frame.image, **origin)
 
     def observe(self, frame: Frame, cam_from_object: Rigid3 | None = None) -> Observation:
         """Everything up to the anomaly map.

@@ -135,6 +135,7 @@ class InspectionResult(IdlStruct, typename='pad_msgs::msg::dds_::InspectionResul
     step_names: sequence[str]
     step_times_ms: sequence[float32]
     surface: sequence[float32]
+    visible_places: uint32
     piece_score: float32
     piece_views: uint16
     object_type: str

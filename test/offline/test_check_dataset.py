@@ -146,7 +146,7 @@ def test_implausible_intrinsics(folder):
     edit(folder / 'transforms.json', lambda c: c.update(fl_x=2.0))
     assert any('field of view 175 degrees' in f for f in faults_of(folder))
     edit(folder / 'transforms.json', lambda c: c.update(fl_x=160.0, cx=500.0))
-    assert any('principal point 500, 48 px is off the picture' in f for f in faults_of(folder))
+    assert any('principal point 500, 48 px is off the image' in f for f in faults_of(folder))
 
 
 def test_test_image_among_the_training_views(folder):

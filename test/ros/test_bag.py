@@ -83,7 +83,7 @@ def test_recorded_line_gives_the_same_verdicts_when_replayed(line, tmp_path, sto
 def test_inspect_writes_a_bag_with_results(tmp_path, storage):
     """A bag as another tool writes it: an image before its CameraInfo, one damaged, a trigger."""
     source, target = tmp_path / 'recorded', tmp_path / 'inspected'
-    cases = {1: (False, 'rgb8'), 2: (True, 'rgb8'), 3: (False, 'bayer_rggb8')}
+    cases = {1: (False, 'rgb8'), 2: (True, 'rgb8'), 3: (False, '8UC3')}
     with bag.BagWriter(source, storage=storage) as writer:
         for second, (defect, encoding) in cases.items():
             header = Header(stamp=Time(sec=second), frame_id='camera_0_optical_frame')

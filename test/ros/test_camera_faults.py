@@ -7,7 +7,7 @@ import cv2
 import yaml
 from pad_msgs.msg import InspectionResult
 from pad_msgs.srv import ReloadModel
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CompressedImage, RegionOfInterest
 
 from helpers.ros_line import camera
 from helpers.small_dataset import picture
@@ -83,44 +83,62 @@ def test_a_camera_that_stops_rejects_and_is_reported(line):
     assert_passes_were_judged(line, signals.values(), CAMERAS)
 
 
-def test_damaged_images_reject_their_piece_only(line):
-    """A truncated JPEG, one of another size than its calibration, one in an unknown encoding."""
+def test_images_that_cannot_be_used_reject_their_piece_only(line):
+    """Each is told from its own fields; what the fields say of a good one is obeyed."""
     cameras = ['raw', 'packed']
     line.start_inspection(
         cameras=cameras,
         image_topics=['image_rect_color', 'image_rect_color/compressed'],
+        distorted_cameras=['raw'],
         trigger_timeout=30.0,
     )
     line.start_reject(cameras=cameras, object_timeout=60.0, **{'decision.min_views': len(cameras)})
     line.wait_served()
     jpeg = cv2.imencode('.jpg', picture()[..., ::-1])[1].tobytes()
+    exchanged = cv2.imencode('.jpg', picture())[1].tobytes()
     small = cv2.imencode('.jpg', picture(size=32)[..., ::-1])[1].tobytes()
+    # what differs of the JPEG image, of the raw one, and of the raw one's calibration
     cases = {
-        'good 1': (jpeg, 'rgb8'),
-        'truncated': (jpeg[: len(jpeg) // 3], 'rgb8'),
-        'other size': (small, 'rgb8'),
-        'encoding': (jpeg, 'bayer_rggb8'),
-        'good 2': (jpeg, 'rgb8'),
-    }
-    for index, (name, (data, encoding)) in enumerate(cases.items()):
+        'good 1': ({}, {}, {}),
+        'good exchanged': (
+            {'data': exchanged, 'format': 'rgb8; jpeg compressed rgb8'}, {}, {}
+        ),
+        'truncated': ({'data': jpeg[: len(jpeg) // 3]}, {}, {}),
+        'other size': ({'data': small}, {}, {}),
+        'depth': ({'format': '16UC1; compressedDepth png'}, {}, {}),
+        'encoding': ({}, {'encoding': '8UC3'}, {}),
+        'lens': ({}, {}, {'distortion_model': 'thin_prism_fisheye', 'd': [0.0] * 4}),
+        'region': ({}, {}, {'roi': RegionOfInterest(x_offset=9, y_offset=9)}),
+        'good 2': ({}, {}, {}),
+    }  # fmt: skip
+    for index, (name, changes) in enumerate(cases.items()):
         stamp_ns = START_NS + index * S
         headers = {camera_name: line.header(camera_name, stamp_ns) for camera_name in cameras}
         line.trigger(name, stamp_ns, cameras)
-        raw = line.image(header=headers['raw'])
-        raw.encoding = encoding
-        line.send(raw, name='raw')
+        raw = with_values(line.image(header=headers['raw']), changes[1])
+        info = conversions.camera_to_info(camera(), headers['raw'])
+        line.send(raw, name='raw', info=with_values(info, changes[2]))
         info = conversions.camera_to_info(camera(), headers['packed'])
         line.publish(interfaces.CAMERA_INFO, info, 'packed')
         topic = interfaces.COMPRESSED_IMAGE.with_name('packed/image_rect_color/compressed')
-        packed = CompressedImage(header=headers['packed'], format='jpeg')
-        packed.data = array.array('B', data)
-        line.publish(topic, packed)
+        packed = {'data': jpeg, 'format': 'jpeg'} | changes[0]
+        message = CompressedImage(header=headers['packed'], format=packed['format'])
+        message.data = array.array('B', packed['data'])
+        line.publish(topic, message)
         signals_of(line, index + 1)
     signals = signals_of(line, len(cases))
-    assert {n for n, s in signals.items() if not s.reject} == {'good 1', 'good 2'}
-    for name in ('truncated', 'other size', 'encoding'):
+    good = {name for name in cases if name.startswith('good')}
+    assert {name for name, signal in signals.items() if not signal.reject} == good
+    for name in cases.keys() - good:
         assert signals[name].reason == InspectionResult.REASON_IMAGE_INVALID, name
     assert_passes_were_judged(line, signals.values(), cameras)
+
+
+def with_values(message, values):
+    """A message with other values in some fields."""
+    for name, value in values.items():
+        setattr(message, name, value)
+    return message
 
 
 def test_a_jump_of_the_clock(line, tmp_path):

@@ -1,13 +1,14 @@
-"""From messages to frames: distortion models, binning, region of interest."""
+"""From messages to frames: distortion models, sizes, grey images."""
+
+import array
 
 import cv2
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import CameraInfo, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, CompressedImage, RegionOfInterest
 from std_msgs.msg import Header
 
-from pad_inspection import geometry, images
 from pad_inspection.datatypes import Camera
 from pad_inspection.ros import conversions
 from pad_inspection.ros.frame_building import build_frame
@@ -42,18 +43,32 @@ def test_plain_frame():
     np.testing.assert_allclose(frame.camera.K[:2, 2], [48.0, 46.5])
 
 
-def test_rational_model_with_zero_denominator_terms_equals_plumb_bob():
+def test_rational_model_with_its_own_terms_is_rectified():
+    """Its denominator 1 + k r^2 undoes the same factor above it."""
     plain = build(message(picture()), info(d=RADIAL))
     assert plain.camera.distortion[0] == -0.2
-    wanted, _ = images.undistort(plain.image, plain.camera)
     rational = build(message(picture()), info('rational_polynomial', [*RADIAL, 0, 0, 0]))
-    assert not rational.camera.distortion.any()
-    difference = np.abs(rational.image.astype(int) - wanted.astype(int))[4:-4, 4:-4]
+    np.testing.assert_array_equal(rational.camera.distortion, plain.camera.distortion)
+    undone = build(message(picture()), info('rational_polynomial', [0.3, 0, 0, 0, 0, 0.3, 0, 0]))
+    assert not undone.camera.distortion.any()
+    difference = np.abs(undone.image.astype(int) - picture())[4:-4, 4:-4]
     assert difference.max() <= 2
+    bent = build(message(picture()), info('rational_polynomial', [0, 0, 0, 0, 0, 0.3, 0, 0]))
+    # 1 / (1 + 0.3 r^2) of the radius, by the definition
+    x, y = 15.0, 20.0
+    u, v = (x - K[0, 2]) / K[0, 0], (y - K[1, 2]) / K[1, 1]
+    scale = 1 / (1 + 0.3 * (u * u + v * v))
+    from_x, from_y = K[0, 0] * u * scale + K[0, 2], K[1, 1] * v * scale + K[1, 2]
+    wanted = cv2.getRectSubPix(picture(), (1, 1), (from_x, from_y))[0, 0]
+    assert np.abs(bent.image[20, 15].astype(int) - wanted).max() <= 3
 
 
 def test_fisheye_is_rectified():
-    d = [0.1, -0.02, 0.0, 0.0]
+    for d in ([0.1, -0.02, 0.0, 0.0], [0.0] * 4):
+        assert_rectified_as_fisheye(d)
+
+
+def assert_rectified_as_fisheye(d):
     # where points of the rectified image come from, by the model's own definition
     x, y = (60.0 - K[0, 2]) / K[0, 0], (30.0 - K[1, 2]) / K[1, 1]
     r = np.hypot(x, y)
@@ -67,21 +82,6 @@ def test_fisheye_is_rectified():
     assert abs(xs.mean() - 60) < 1 and abs(ys.mean() - 30) < 1
 
 
-def test_binning_and_region_of_interest():
-    """Points of the belt project to the same place of the sensor."""
-    point = np.array([[0.1, -0.05, 1.0]])
-    whole = conversions.camera_from_info(info(), rectified=False)
-    u, v = geometry.project(whole, point)[0]
-    roi = RegionOfInterest(x_offset=16, y_offset=8, width=64, height=80)
-    cropped = conversions.camera_from_info(
-        info(roi=roi, binning_x=2, binning_y=4), rectified=False
-    )
-    assert (cropped.width, cropped.height) == (32, 20)
-    np.testing.assert_allclose(
-        geometry.project(cropped, point)[0], [(u - 16) / 2, (v - 8) / 4], atol=1e-9
-    )
-
-
 @pytest.mark.parametrize(
     ('image', 'camera_info', 'words'),
     [
@@ -89,16 +89,30 @@ def test_binning_and_region_of_interest():
         (message(picture(), stamp=-5), info(), 'no stamp'),
         (message(picture()[:50]), info(), 'CameraInfo says 96x96'),
         (message(picture()), info('thin_prism', [1.0]), 'thin_prism'),
-        (message(picture()), info('equidistant', [1.0] * 5), '5 distortion coefficients'),
-        (message(picture()), info('rational_polynomial', [np.nan] * 8), 'NaN'),
-        (message(picture()), info(d=[np.inf] * 5), 'NaN or infinity'),
         (message(picture()), info(roi=RegionOfInterest(width=5, height=5)), 'says 5x5'),
-        (message(picture()), info(binning_x=2**32 - 1, binning_y=1), 'camera size 0x96'),
     ],
 )
 def test_what_cannot_be_used_is_told(image, camera_info, words):
     with pytest.raises(ValueError, match=words):
         build(image, camera_info)
+
+
+def test_a_compressed_image_of_another_size_is_not_decoded():
+    """Its first bytes claim a size; the rest is not there."""
+    data = cv2.imencode('.png', np.zeros((96, 97, 3), np.uint8))[1].tobytes()[:40]
+    sent = CompressedImage(header=Header(stamp=Time(sec=1)), format='png')
+    sent.data = array.array('B', data)
+    with pytest.raises(ValueError, match='image is 97x96 px, its CameraInfo says 96x96'):
+        build(sent, info())
+
+
+def test_frames_tell_grey_images():
+    grey = conversions.array_to_image(picture()[..., 0], 'mono8', Header(stamp=Time(sec=1)))
+    assert build(grey, info()).is_grey and not build(grey, info()).allow_grey
+    assert not build(message(picture()), info()).is_grey
+    assert build_frame(
+        grey, info(), camera_name='c', object_id='o', rectified=False, allow_grey=True
+    ).allow_grey
 
 
 def test_camera_of_the_pipeline_has_no_distortion_when_rectified():

@@ -101,14 +101,14 @@ def test_bad_input_is_answered_and_the_node_goes_on(line):
     wrong_size = image()
     stampless = line.image(header=line.header(stamp_ns=0))
     cases = [
-        (image(encoding='bayer_rggb8'), True, 'bayer_rggb8'),
+        (image(encoding='8UC3'), True, '8UC3'),
         (image(encoding='\u2603'), True, 'encoding'),
         (image(width=0, height=0, step=0, data=array.array('B')), True, 'size is 0x0'),
         (image(data=array.array('B', bytes(10))), True, '10 bytes'),
         (image(step=1), True, 'step 1'),
         (image(width=2**32 - 1, height=2**32 - 1), True, 'size is'),
         (no_info, False, 'no CameraInfo on camera/camera_info'),
-        (nan_info, info_with(nan_info, p=np.full(12, np.nan)), 'focal lengths'),
+        (nan_info, info_with(nan_info, p=np.full(12, np.nan)), 'CameraInfo.p holds NaN'),
         (wrong_size, info_with(wrong_size, width=SIZE + 1), 'CameraInfo says'),
         (stampless, True, 'no stamp'),
     ]

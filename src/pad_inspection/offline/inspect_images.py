@@ -45,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--camera', type=Path, required=True, help='CAMERA.json, see above')
     parser.add_argument('--out', type=Path, required=True, help='folder for the results')
     parser.add_argument('--piece', action='store_true', help='the pictures show one piece')
+    parser.add_argument(
+        '--allow-grey', action='store_true', help='compare grey images with a model in colour too'
+    )
     parser.add_argument('--config', type=Path, help='YAML with inspection options to change')
     parser.add_argument(
         '--device',
@@ -166,7 +169,9 @@ def _check_sizes(paths: Sequence[Path], camera: Camera, camera_path: Path) -> No
             )
 
 
-def _inspected(inspector, paths: Sequence[Path], camera: Camera) -> Iterator[Inspection]:
+def _inspected(
+    inspector, paths: Sequence[Path], camera: Camera, allow_grey: bool
+) -> Iterator[Inspection]:
     """Inspect pictures, one after the other."""
     from tqdm import tqdm
 
@@ -174,7 +179,8 @@ def _inspected(inspector, paths: Sequence[Path], camera: Camera) -> Iterator[Ins
     from pad_inspection.datatypes import Frame
 
     for path in tqdm(paths, unit='image', desc='inspect'):
-        yield inspector.inspect(Frame(images.read_rgb(path, camera), camera))
+        picture = images.read_rgb(path, camera)
+        yield inspector.inspect(Frame(picture, camera, allow_grey=allow_grey))
 
 
 def _judge_piece(inspector, inspections: Sequence[Inspection], path: Path) -> str:
@@ -213,7 +219,9 @@ def run(arguments: argparse.Namespace) -> int:
     with (
         replacing(arguments.out / 'results.jsonl') as stream,
         # the progress bar ends before an error is told
-        closing(_inspected(inspector, arguments.images, camera)) as inspections,
+        closing(
+            _inspected(inspector, arguments.images, camera, arguments.allow_grey)
+        ) as inspections,
     ):
         if arguments.piece:
             inspections = join_inspections(inspector, list(inspections))

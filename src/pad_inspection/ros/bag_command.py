@@ -46,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inspect.add_argument(
         '--distorted', action='store_true', help='images are not rectified: K and D hold'
     )
+    inspect.add_argument(
+        '--image-bits', type=int, choices=range(9, 17), default=16, metavar='9..16',
+        help='bits in use of a value of 16-bit images',
+    )  # fmt: skip
+    inspect.add_argument(
+        '--allow-grey', action='store_true', help='compare grey images with a model in colour too'
+    )
     inspect.add_argument('--storage', choices=('mcap', 'sqlite3'), default='mcap')
     inspect.add_argument('--inspector', help=argparse.SUPPRESS)
 
@@ -127,6 +134,8 @@ def _inspect(arguments: argparse.Namespace) -> int:
             arguments.out,
             image_topic=arguments.image_topic,
             rectified=not arguments.distorted,
+            image_bits=arguments.image_bits,
+            allow_grey=arguments.allow_grey,
             storage=arguments.storage,
             inspector=arguments.inspector,
             on_image=lambda total: (setattr(bar, 'total', total), bar.update()),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pad_msgs.msg import InspectionResultArray
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
 
-from pad_inspection.datatypes import Inspection, Reason, Verdict
+from pad_inspection.datatypes import Frame, Inspection, Reason, Verdict
 from pad_inspection.piece_views import PieceViews
 from pad_inspection.ros import conversions, interfaces
 from pad_inspection.ros.association import TriggerAssociation
@@ -31,6 +32,8 @@ def inspect_bag(
     *,
     image_topic: str = 'image_rect_color',
     rectified: bool = True,
+    image_bits: int = 16,
+    allow_grey: bool = False,
     storage: str = 'mcap',
     inspector: str | None = None,
     on_image: Callable[[int], object] = lambda total: None,
@@ -42,7 +45,9 @@ def inspect_bag(
         bundle: model bundle.
         target: new bag.
         image_topic: name of the image topics below the camera.
-        rectified: see conversions.camera_from_info.
+        rectified: see camera_infos.read_camera_info.
+        image_bits: see image_encodings.to_rgb.
+        allow_grey: see datatypes.Frame.
         storage: 'mcap' or 'sqlite3'.
         inspector: other class that inspects, as module:name.
         on_image: called after each image with the number of images there are.
@@ -69,6 +74,9 @@ def inspect_bag(
         f'/{topic.of(c)}' for c in cameras.values() for topic in (interfaces.RESULTS, *MAKERS)
     }
     counts: Counter[str] = Counter()
+    frame_of = partial(
+        build_frame, rectified=rectified, image_bits=image_bits, allow_grey=allow_grey
+    )
     pieces = PieceViews()
     with BagWriter(target, storage=storage) as writer:
         writer.write(
@@ -81,7 +89,7 @@ def inspect_bag(
             writer.write(message.topic, message.message_type, message.time_ns, message.data)
             if message.topic in cameras:
                 camera = cameras[message.topic]
-                verdict = _inspect(message, camera, lookup, model, rectified, pieces, writer)
+                verdict = _inspect(message, camera, lookup, model, frame_of, pieces, writer)
                 counts[verdict.name] += 1
                 on_image(lookup.num_images)
     return counts
@@ -125,7 +133,7 @@ def _inspect(
     camera: str,
     lookup: _Lookup,
     model: Model,
-    rectified: bool,
+    frame_of: Callable[..., Frame],
     pieces: PieceViews,
     writer: BagWriter,
 ) -> Verdict:
@@ -138,9 +146,7 @@ def _inspect(
     try:
         if info is None:
             raise ValueError(f'the bag has no CameraInfo on /{camera}/camera_info')
-        frame = build_frame(
-            message, info, camera_name=camera, object_id=object_id, rectified=rectified
-        )
+        frame = frame_of(message, info, camera_name=camera, object_id=object_id)
         inspection = pieces.add(model.inspector, model.inspector.inspect(frame))
     except ValueError as error:
         inspection = Inspection(

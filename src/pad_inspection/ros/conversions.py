@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import array
 import math
-import re
 import sys
 
 import numpy as np
@@ -21,35 +20,10 @@ from std_msgs.msg import Header
 from pad_inspection import geometry
 from pad_inspection.datatypes import Camera, Inspection, PoseStatus, Reason, Rigid3, Verdict
 from pad_inspection.decision import ViewResult
+from pad_inspection.ros import image_encodings
 from pad_inspection.ros.compressed_images import decompress
+from pad_inspection.ros.image_encodings import DecodedImage
 
-# Encoding -> (dtype without byte order, channels).
-_ENCODINGS = {
-    'mono8': ('u1', 1),
-    'mono16': ('u2', 1),
-    'rgb8': ('u1', 3),
-    'bgr8': ('u1', 3),
-    'rgba8': ('u1', 4),
-    'bgra8': ('u1', 4),
-}
-_GENERIC = re.compile(r'^(8|16|32|64)([USF])C([1-9]\d?)?$')
-_GENERIC_DTYPES = {
-    ('8', 'U'): 'u1',
-    ('8', 'S'): 'i1',
-    ('16', 'U'): 'u2',
-    ('16', 'S'): 'i2',
-    ('32', 'S'): 'i4',
-    ('32', 'F'): 'f4',
-    ('64', 'F'): 'f8',
-}
-# How each colour encoding that can be inspected becomes RGB: channels, None = grey.
-_RGB_CHANNELS: dict[str, slice | None] = {
-    'rgb8': slice(None),
-    'bgr8': slice(None, None, -1),
-    'rgba8': slice(3),
-    'bgra8': slice(2, None, -1),
-    'mono8': None,
-}
 # Larger pictures are a damaged message, not a camera.
 _MAX_PIXELS = 200_000_000
 MAX_REGIONS = 64
@@ -79,59 +53,60 @@ def duration_of_seconds(seconds: float) -> Duration:
     return Duration(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
 
 
-def _encoding_dtype(encoding: str) -> tuple[str, int]:
-    """(dtype without byte order, channels) of an encoding."""
-    if encoding in _ENCODINGS:
-        return _ENCODINGS[encoding]
-    match = _GENERIC.match(encoding)
-    if match and (match[1], match[2]) in _GENERIC_DTYPES:
-        return _GENERIC_DTYPES[match[1], match[2]], int(match[3] or 1)
-    raise ValueError(f'image encoding is {encoding[:40]!r}, wanted one of {sorted(_RGB_CHANNELS)}')
-
-
 def image_to_array(message: Image) -> np.ndarray:
     """View of an Image as (H, W) or (H, W, C); a copy only where the byte order is foreign.
+
+    Planes (nv12, nv21, nv24) lie one under the other.
 
     Raises:
         ValueError: an unknown encoding, an empty image, or less data than its size needs.
     """
-    kind, channels = _encoding_dtype(message.encoding)
+    kind, channels, rows_of_two = image_encodings.layout_of(message.encoding)
     dtype = np.dtype(kind)
     height, width = message.height, message.width
     if height < 1 or width < 1 or height * width > _MAX_PIXELS:
         raise ValueError(f'image size is {width}x{height} px, wanted 1x1 to {_MAX_PIXELS} pixels')
+    image_encodings.check_size(message.encoding, width, height)
     row = width * channels * dtype.itemsize
-    step, size = message.step or row, len(message.data)
-    if step < row or size < step * (height - 1) + row:
+    step, size, rows = message.step or row, len(message.data), height * rows_of_two // 2
+    if step < row or size < step * (rows - 1) + row:
         raise ValueError(
             f'image of {width}x{height} px {message.encoding} has step {message.step} and {size} '
-            f'bytes, wanted step >= {row} and {step * (height - 1) + row} bytes'
+            f'bytes, wanted step >= {row} and {step * (rows - 1) + row} bytes'
         )
+    if message.encoding == 'nv24' and step != row:
+        raise ValueError(f'nv24 image of {width} px has step {step}, wanted {row}')
     wire = dtype.newbyteorder('>' if message.is_bigendian else '<')
     strides = (step, channels * dtype.itemsize, dtype.itemsize)
     picture = np.ndarray(
-        (height, width, channels), wire, np.frombuffer(message.data, np.uint8), 0, strides
+        (rows, width, channels), wire, np.frombuffer(message.data, np.uint8), 0, strides
     )
     picture = picture[..., 0] if channels == 1 else picture
     return picture if wire.isnative else picture.astype(dtype)
 
 
-def image_to_rgb(message: Image | CompressedImage) -> np.ndarray:
-    """Picture uint8 (H, W, 3) RGB of a raw or compressed image; may share the message's data.
+def read_image(message: Image | CompressedImage, *, image_bits: int = 16) -> DecodedImage:
+    """RGB of a raw or compressed image; may share the message's data.
+
+    Args:
+        message: the image.
+        image_bits: see image_encodings.to_rgb.
 
     Raises:
         ValueError: it cannot be used; the message says why.
     """
     if isinstance(message, CompressedImage):
-        return decompress(message.data, message.format, max_pixels=_MAX_PIXELS)
-    if message.encoding not in _RGB_CHANNELS:
-        raise ValueError(
-            f'image encoding is {message.encoding[:40]!r}, wanted one of {sorted(_RGB_CHANNELS)}'
+        return decompress(
+            message.data, message.format, max_pixels=_MAX_PIXELS, image_bits=image_bits
         )
-    picture, channels = image_to_array(message), _RGB_CHANNELS[message.encoding]
-    if channels is None:
-        return np.repeat(picture[..., None], 3, axis=2)
-    return np.ascontiguousarray(picture[..., channels])
+    if not image_encodings.family_of(message.encoding)[0]:
+        raise ValueError(image_encodings.unsupported(message.encoding))
+    return image_encodings.to_rgb(image_to_array(message), message.encoding, image_bits=image_bits)
+
+
+def image_to_rgb(message: Image | CompressedImage) -> np.ndarray:
+    """Picture uint8 (H, W, 3) RGB of an image, for people. Raises as read_image."""
+    return read_image(message).rgb
 
 
 def array_to_image(picture: np.ndarray, encoding: str, header: Header) -> Image:
@@ -140,7 +115,7 @@ def array_to_image(picture: np.ndarray, encoding: str, header: Header) -> Image:
     Raises:
         ValueError: the array does not fit the encoding.
     """
-    kind, channels = _encoding_dtype(encoding)
+    kind, channels, rows_of_two = image_encodings.layout_of(encoding)
     shaped = picture[..., None] if picture.ndim == 2 else picture
     if shaped.ndim != 3 or shaped.shape[2] != channels or shaped.dtype != np.dtype(kind):
         raise ValueError(
@@ -152,58 +127,13 @@ def array_to_image(picture: np.ndarray, encoding: str, header: Header) -> Image:
         data.frombytes(shaped.data.cast('B'))
     return Image(
         header=header,
-        height=shaped.shape[0],
+        height=2 * shaped.shape[0] // rows_of_two,
         width=shaped.shape[1],
         encoding=encoding,
         is_bigendian=int(sys.byteorder == 'big'),
         step=shaped.shape[1] * channels * shaped.dtype.itemsize,
         data=data,
     )
-
-
-def camera_from_info(info: CameraInfo, *, rectified: bool, with_distortion: bool = True) -> Camera:
-    """Camera of a CameraInfo; binning and a region of interest of the sensor are accounted for.
-
-    Args:
-        info: the message.
-        rectified: the image is rectified: the left 3x3 of P holds and there is no distortion;
-            otherwise K and D hold.
-        with_distortion: False leaves D out; the caller takes care of it.
-
-    Raises:
-        ValueError: not calibrated, not finite, or a distortion model other than plumb_bob.
-    """
-    if rectified:
-        K, distortion = np.reshape(info.p, (3, 4))[:, :3], None
-    else:
-        K, distortion = np.reshape(info.k, (3, 3)), info.d if with_distortion else None
-        if with_distortion and np.any(info.d) and info.distortion_model not in ('plumb_bob', ''):
-            raise ValueError(
-                f'distortion model is {info.distortion_model[:40]!r}, wanted plumb_bob, '
-                'rational_polynomial or equidistant: rectify the image first'
-            )
-    if not (K[0, 0] > 0 and K[1, 1] > 0):
-        raise ValueError(
-            f'CameraInfo.{"p" if rectified else "k"} has focal lengths {K[0, 0]:g}, {K[1, 1]:g} '
-            'px, wanted both above 0 (is the camera calibrated?)'
-        )
-    width, height, K = _sensor_window(info, K)
-    if max(width, height) > 2**24:
-        raise ValueError(f'CameraInfo size is {width}x{height} px')
-    return geometry.camera_from_opencv(width, height, K, distortion)
-
-
-def _sensor_window(info: CameraInfo, K: np.ndarray) -> tuple[int, int, np.ndarray]:
-    """Size and matrix of the image that is sent, of those of the whole sensor (REP 104)."""
-    roi, binning = info.roi, np.maximum(1, [info.binning_x, info.binning_y])
-    size = (roi.width or info.width, roi.height or info.height)
-    if np.all(binning == 1) and roi.x_offset == roi.y_offset == 0:
-        return *size, K
-    # the first pixel's centre is (0, 0) here, binning keeps the outer edges
-    matrix = np.array(K, np.float64)
-    matrix[:2, 2] = (matrix[:2, 2] - [roi.x_offset, roi.y_offset] + 0.5) / binning - 0.5
-    matrix[[0, 1], [0, 1]] /= binning
-    return int(size[0] // binning[0]), int(size[1] // binning[1]), matrix
 
 
 def camera_to_info(camera: Camera, header: Header) -> CameraInfo:

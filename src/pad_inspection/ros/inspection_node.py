@@ -291,7 +291,8 @@ class InspectionNode(LifecycleNode):
         """
         config = self._config
         if queued.info is None:
-            conversions.image_to_rgb(queued.message)  # a damaged image is told first
+            # a damaged image is told first
+            conversions.read_image(queued.message, image_bits=config.image_bits)
             raise ValueError(
                 f'no CameraInfo on {queued.camera}/camera_info for this image within '
                 f'{config.camera_info_timeout:g} s ({config.camera_info_sync} stamp)'
@@ -302,6 +303,8 @@ class InspectionNode(LifecycleNode):
             camera_name=queued.camera,
             object_id=self._intake.object_id(queued),
             rectified=config.is_rectified(queued.camera),
+            image_bits=config.image_bits,
+            allow_grey=config.allow_grey,
         )
 
     def _is_late(self, queued: QueuedFrame) -> bool:

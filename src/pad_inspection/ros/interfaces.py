@@ -67,7 +67,7 @@ IMAGE = Topic(
     'sensor_msgs/msg/Image',
     'camera driver, replay_node',
     10,
-    'rectified image; encodings rgb8, bgr8, rgba8, bgra8, mono8',
+    'rectified image; encodings: colour, mono, Bayer, YUV, of 8 or 16 bits, see Cameras',
 )
 COMPRESSED_IMAGE = Topic(
     '{camera}/image_rect_color/compressed',

@@ -43,6 +43,18 @@ class InspectionNodeConfig(CheckedOptions):
         (), 'where cameras differ: those whose images are not rectified'
     )
     compressed: bool = option(False, 'read <image_topic>/compressed')
+    image_bits: int = option(
+        16,
+        'bits in use of a value of 16-bit encodings (mono16, rgb16, bayer_rggb16...); 16 also '
+        'where the camera shifts 10 or 12 bits up',
+        low=9,
+        high=16,
+    )
+    allow_grey: bool = option(
+        False,
+        'compare grey images with a model in colour too; defects that differ in colour alone then '
+        'pass',
+    )
     reliable_images: bool = option(
         False, 'ask for reliable images (a best-effort camera then delivers nothing)'
     )
