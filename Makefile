@@ -26,8 +26,8 @@ demo-data: setup blender  ## render the demo data set again (needs Blender, see 
 demo-bundle: setup  ## build the committed demo bundle again
 	@$(BIN)/pad build demo/data/coupe --out demo/bundle/coupe
 
-test: setup lint  ## all tests; what fails is tried once more and told (R)
-	@$(BIN)/python -m pytest -q --reruns 1 test
+test: setup lint  ## all tests
+	@$(BIN)/python -m pytest -q test
 
 test-fast: setup  ## tests without ROS and without slow ones
 	@$(BIN)/python -m pytest -q -m "not ros and not slow" test

@@ -184,7 +184,14 @@ def test_every_status_has_a_code_and_defaults_are_safe():
         assert getattr(InspectionResult, f'REASON_{reason.name}') == reason
 
 
-@pytest.mark.parametrize('values', [{'verdict': 77}, {'verdict': 1, 'anomaly_score': np.nan}])
+@pytest.mark.parametrize(
+    'values',
+    [
+        {'verdict': 77},
+        {'verdict': 1, 'anomaly_score': np.nan},
+        {'verdict': 1, 'anomaly_score': 1.0, 'threshold': 2.0, 'surface': [0.1, np.inf]},
+    ],
+)
 def test_nonsense_in_a_result_is_undetermined(values):
     view = conversions.view_result_of_message(InspectionResult(**values))
     assert view.verdict == Verdict.UNDETERMINED

@@ -264,7 +264,9 @@ def view_result_of_message(message: InspectionResult) -> ViewResult:
         verdict, reason = Verdict(message.verdict), Reason(message.reason)
     except ValueError:
         verdict, reason = Verdict.UNDETERMINED, Reason.INTERNAL_ERROR
-    if verdict != Verdict.UNDETERMINED and not math.isfinite(message.anomaly_score):
+    surface = np.array(message.surface, np.float32)
+    broken = not math.isfinite(message.anomaly_score) or bool(np.isinf(surface).any())
+    if verdict != Verdict.UNDETERMINED and broken:
         verdict, reason = Verdict.UNDETERMINED, Reason.INTERNAL_ERROR
     return ViewResult(
         verdict,
@@ -273,7 +275,7 @@ def view_result_of_message(message: InspectionResult) -> ViewResult:
         float(message.threshold),
         message.inspection_id,
         message.camera_name,
-        np.array(message.surface, np.float32) if len(message.surface) else None,
+        surface if len(surface) else None,
         int(message.visible_places),
         float(message.piece_score),
         int(message.piece_views),
