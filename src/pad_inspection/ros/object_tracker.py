@@ -356,10 +356,11 @@ class ObjectTracker:
 
     def _late_text(self, piece: Piece) -> str:
         """By when the views of a piece should have come."""
-        seconds = max(0.0, piece.deadline - piece.since)
         if piece.restored:
             return 'before its time was over; the node was away meanwhile'
-        return f'within {seconds:.3g} s'
+        if piece.deadline <= piece.since:
+            return 'before its time was over, which was before it was heard of'
+        return f'within {piece.deadline - piece.since:.3g} s'
 
     def _decide(
         self, piece: Piece, when: str = '', reason: Reason = Reason.DEADLINE_MISSED
