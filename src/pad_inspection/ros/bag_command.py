@@ -47,7 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--distorted', action='store_true', help='images are not rectified: K and D hold'
     )
     inspect.add_argument('--storage', choices=('mcap', 'sqlite3'), default='mcap')
-    inspect.add_argument('--inspector', help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -128,7 +127,6 @@ def _inspect(arguments: argparse.Namespace) -> int:
             image_topic=arguments.image_topic,
             rectified=not arguments.distorted,
             storage=arguments.storage,
-            inspector=arguments.inspector,
             on_image=lambda total: (setattr(bar, 'total', total), bar.update()),
         )
     told = ', '.join(f'{count} {name.lower()}' for name, count in sorted(counts.items()))

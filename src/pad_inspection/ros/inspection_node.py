@@ -30,7 +30,7 @@ from pad_inspection.ros.diagnostics import status
 from pad_inspection.ros.frame_building import build_frame
 from pad_inspection.ros.frame_queue import QueuedFrame
 from pad_inspection.ros.intake import REPLACED, Intake, read_line_layout
-from pad_inspection.ros.model_loading import Model
+from pad_inspection.ros.model_loading import Loader, Model, load_inspector
 from pad_inspection.ros.model_service import LoadingStoppedError, ModelService
 from pad_inspection.ros.monitor import Monitor
 from pad_inspection.ros.node_configs import InspectionNodeConfig
@@ -49,7 +49,15 @@ _LOG_PERIOD_S, _HEALTH_LOG_PERIOD_S = 5.0, 60.0
 class InspectionNode(LifecycleNode):
     """See the module's text."""
 
-    def __init__(self):
+    def __init__(self, load: Loader = load_inspector):
+        """Read the parameters.
+
+        Args:
+            load: makes an inspector of a bundle.
+
+        Raises:
+            ValueError: a bad parameter.
+        """
         super().__init__('inspection_node')
         parameters.declare(self, 'inspection_node')
         self.finished: int | None = None
@@ -65,7 +73,7 @@ class InspectionNode(LifecycleNode):
         self._deadline_group = MutuallyExclusiveCallbackGroup()
         self._is_stopping: Callable[[], bool] = lambda: False
         self._models = ModelService(
-            self, lambda name: self._monitor.forget_scores(name), lambda: self._is_stopping()
+            self, lambda name: self._monitor.forget_scores(name), lambda: self._is_stopping(), load
         )
         trigger, diagnostics = interfaces.OBJECT_TRIGGER, interfaces.DIAGNOSTICS
         self._triggers = self.create_publisher(
@@ -385,9 +393,9 @@ def _monitor(config: InspectionNodeConfig) -> Monitor:
     )
 
 
-def main(args: list[str] | None = None) -> int:
-    """Console script."""
-    return run(InspectionNode, args, threads=4)
+def main(args: list[str] | None = None, load: Loader = load_inspector) -> int:
+    """Console script; ``load`` makes an inspector of a bundle."""
+    return run(lambda: InspectionNode(load), args, threads=4)
 
 
 if __name__ == '__main__':

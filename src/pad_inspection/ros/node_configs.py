@@ -125,10 +125,6 @@ class InspectionNodeConfig(CheckedOptions):
         1.0, 'time between messages on /diagnostics', unit='s', low=0.05, high=3600.0
     )
     autostart: bool = option(True, 'configure and activate without a lifecycle manager')
-    inspector: str = option(
-        'pad_inspection.pipeline:Inspector',
-        'class that inspects, as module:name with from_bundle(path, config); for tests',
-    )
 
     def check_cameras(self) -> None:
         """Check what is said of the cameras.
