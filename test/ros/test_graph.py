@@ -132,7 +132,7 @@ def test_sections_of_a_file_are_nodes(tmp_path):
     path = tmp_path / 'nodes.yaml'
     path.write_text(
         '/line_1/reject_node:\n  ros__parameters: {object_timeout: 2}\n'
-        '/**/replay_node:\n  ros__parameters: {rate: 3.0}\n'
+        f'/**/replay_node:\n  ros__parameters: {{bag: {tmp_path}}}\n'
         '/**/reject_node_2:\n  ros__parameters: {object_timeout: 2}\n'
     )
     first, second, third = specs_of_file(path)

@@ -330,16 +330,21 @@ def specs_of_file(path: Path) -> list[NodeSpec]:
     """Nodes of a parameter file: one for each section.
 
     Raises:
-        FileNotFoundError, ValueError: see parameters.read_parameter_file.
+        FileNotFoundError, ValueError: see parameters.read_parameter_file; a node has two
+            sections, or lacks a parameter that it cannot start without.
     """
-    specs = []
+    specs: list[NodeSpec] = []
     for name, values in parameters.read_parameter_file(path).items():
         namespace, _, node_name = name.rpartition('/')
         kind = parameters.kind_of(node_name)
         # a wildcard means any namespace: here none
         namespace = namespace.replace('**', '').strip('/')
         namespace = f'/{namespace}' if namespace else ''
-        specs.append(NodeSpec(kind, values, namespace, '' if node_name == kind else node_name))
+        parameters.check_start(kind, values, f'{path}: {name}')
+        spec = NodeSpec(kind, values, namespace, '' if node_name == kind else node_name)
+        if any(spec.name == other.name for other in specs):
+            raise ValueError(f'{path}: section {name!r} is node {spec.name} a second time')
+        specs.append(spec)
     return specs
 
 

@@ -35,7 +35,8 @@ from pad_inspection.ros.model_service import LoadingStoppedError, ModelService
 from pad_inspection.ros.monitor import Monitor
 from pad_inspection.ros.node_configs import InspectionNodeConfig
 from pad_inspection.ros.result_publisher import ResultPublisher
-from pad_inspection.ros.rig import Found, RigViews, read_rig
+from pad_inspection.ros.rig import Found, RigViews
+from pad_inspection.ros.rig_file import read_rig
 from pad_inspection.ros.runner import NodeFailedError, run
 from pad_inspection.ros.throttle import Throttle
 
@@ -59,7 +60,7 @@ class InspectionNode(LifecycleNode):
             ValueError: a bad parameter.
         """
         super().__init__('inspection_node')
-        parameters.declare(self, 'inspection_node')
+        parameters.declare(self, 'inspection_node', self._why_fixed)
         self.finished: int | None = None
         self._config: InspectionNodeConfig = parameters.read_own(self, 'inspection_node')
         self._monitor = _monitor(self._config)
@@ -83,6 +84,13 @@ class InspectionNode(LifecycleNode):
             DiagnosticArray, diagnostics.name, interfaces.qos(diagnostics)
         )
         self.create_timer(self._config.diagnostics_period, self._publish_diagnostics)
+
+    def _why_fixed(self) -> str:
+        """Why parameters cannot be set now; '' = they can."""
+        _, state = self._state_machine.current_state
+        if state == 'unconfigured':
+            return ''
+        return f'the node is {state}: deactivate and clean up first'
 
     def start(self, is_stopping: Callable[[], bool]) -> None:
         """Configure and activate when the parameters say so.
@@ -108,7 +116,6 @@ class InspectionNode(LifecycleNode):
         """Read parameters, load and warm up the models, open the topics."""
         try:
             self._config = parameters.read_own(self, 'inspection_node')
-            self._config.check_cameras()
             layout = read_line_layout(self._config)
             self._rig = _rig(self._config)
             self._pieces = PieceViews()

@@ -19,7 +19,7 @@ from pad_inspection.ros.model_loading import (
     loaded_model,
     reload_result,
 )
-from pad_inspection.ros.models import ModelSet, parse_bundles
+from pad_inspection.ros.models import ModelSet
 from pad_inspection.ros.node_configs import InspectionNodeConfig
 
 
@@ -66,16 +66,11 @@ class ModelService:
         """Load all models and run each once.
 
         Raises:
-            ValueError, FileNotFoundError: see models.parse_bundles and the loader.
+            ValueError, FileNotFoundError: see the loader and model_loading.bundle_path.
             LoadingStoppedError: the node was told to end meanwhile.
         """
         self._config = config
-        uris = parse_bundles(config.bundle, config.bundles)
-        if config.object_type and len(uris) > 1 and config.object_type not in uris:
-            raise ValueError(
-                f"parameter 'object_type' is {config.object_type!r}, 'bundles' has {sorted(uris)}"
-            )
-        loaded = {name: self._load(uri) for name, uri in uris.items()}
+        loaded = {name: self._load(uri) for name, uri in config.uris().items()}
         self.models = ModelSet(loaded, margin=config.recognition_margin)
         # a late subscriber must get the info of every model
         self._publisher = self._node.create_publisher(
