@@ -26,7 +26,8 @@ def main():
     words = sys.argv[1:]
     module, _, name = (words[0] if words and ':' in words[0] else SMALL).partition(':')
     found = getattr(importlib.import_module(module), name)
-    return inspection_node.main(load=partial(load_inspector, inspector_class=found))
+    load = getattr(found, 'load', partial(load_inspector, inspector_class=found))
+    return inspection_node.main(load=load)
 
 
 if __name__ == '__main__':

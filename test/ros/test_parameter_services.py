@@ -88,7 +88,8 @@ def test_an_unconfigured_node_takes_what_goes_together_and_uses_it(line, tmp_pat
         ({'association': 'belt'}, "'belt_layout' is empty"),
         ({'decision__margin': float('nan')}, 'margin'),
         ({'decision__margin': 99.0}, 'margin'),
-        ({'decision__min_views': 1}, 'decision.min_views'),
+        ({'decision__min_views': 1}, 'decision.min_views does nothing in inspection_node'),
+        ({'bundel': 'x'}, "unknown parameter 'bundel'"),
         ({'rig': '/nowhere'}, 'does not exist'),
         ({'queue_size': 7, 'bundles': ['a=b']}, 'wanted one of them'),
         ({'autostart': True}, FIXED),
@@ -130,10 +131,9 @@ def test_messages_that_are_no_parameters_end_no_node(line):
         (SetParameters, 'set_parameters'),
         (SetParametersAtomically, 'set_parameters_atomically'),
     ):
-        client = line.node.create_client(service, f'/reject_node/{name}')
-        line.wait(client.service_is_ready, name)
-        client.call_async(service.Request(parameters=[strange]))
-        line.spin(0.5)
+        answer = line.call(service, f'/reject_node/{name}', service.Request(parameters=[strange]))
+        result = answer.result if hasattr(answer, 'result') else answer.results[0]
+        assert not result.successful and '42' in result.reason
     array = Parameter(
         name='cameras',
         value=ParameterValue(type=ParameterType.PARAMETER_INTEGER_ARRAY, integer_array_value=[1]),

@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -96,6 +96,7 @@ NODES: dict[str, NodeKind] = {
     'viewer_node': NodeKind(ViewerNodeConfig),
 }
 
+_LOG_PERIOD_S = 5.0
 # Parameters that rclpy itself gives to every node.
 _OF_RCLPY = ('use_sim_time', 'start_type_description_service')
 
@@ -182,6 +183,37 @@ def declare(node, kind: str, why_fixed: Callable[[], str] | None = None) -> None
             raise ValueError(f'parameter {name}: {error} ({meta.get("doc", "")})') from error
     check_values(kind, _values(node, kind), node.get_name())
     node.add_on_set_parameters_callback(partial(_on_set, node, kind, why_fixed))
+    _guard_services(node, kind)
+
+
+def _guard_services(node, kind: str) -> None:
+    """Let rclpy's services refuse what it takes for an error of the node.
+
+    A value of an unknown type would end the node, and an unknown name gets no reason.
+    """
+    from rcl_interfaces.msg import SetParametersResult
+    from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+    from rclpy.parameter import Parameter
+
+    def set_all(messages) -> SetParametersResult:
+        try:
+            _refuse_unknown(kind, [message.name for message in messages])
+            changed = [Parameter.from_parameter_msg(message) for message in messages]
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return node.set_parameters_atomically(changed)
+
+    def set_each(request, response):
+        response.results = [set_all([message]) for message in request.parameters]
+        return response
+
+    def set_together(request, response):
+        response.result = set_all(request.parameters)
+        return response
+
+    callbacks = {SetParameters: set_each, SetParametersAtomically: set_together}
+    for service in node.services:
+        service.callback = callbacks.get(service.srv_type, service.callback)
 
 
 def _on_set(node, kind: str, why_fixed: Callable[[], str] | None, changed: list):
@@ -194,7 +226,9 @@ def _on_set(node, kind: str, why_fixed: Callable[[], str] | None, changed: list)
         new = {p.name: p.value for p in changed}
         check_values(kind, _values(node, kind) | new, node.get_name())
     except (ValueError, OSError) as error:
-        node.get_logger().warning(f'parameter not set: {error}')
+        node.get_logger().warning(
+            f'parameter not set: {error}', throttle_duration_sec=_LOG_PERIOD_S
+        )
         return SetParametersResult(successful=False, reason=str(error))
     return SetParametersResult(successful=True)
 
@@ -372,11 +406,11 @@ def check_start(kind: str, values: dict[str, Any], where: str) -> None:
         raise ValueError(f'{where}: {error}') from error
 
 
-def _refuse_unknown(kind: str, values: Mapping[str, Any]) -> None:
+def _refuse_unknown(kind: str, names: Iterable[str]) -> None:
     """Raise ValueError for a name that a node does not have, or does nothing with."""
     node = NODES[kind]
     known = [name for name, _, _ in node_options(kind)]
-    for name in values:
+    for name in names:
         if name in known or name in _OF_RCLPY:
             continue
         if name in node.elsewhere:
