@@ -8,7 +8,7 @@ import yaml
 
 from pad_inspection.checked_options import flatten
 from pad_inspection.config import DecisionConfig, InspectionConfig
-from pad_inspection.ros import parameters
+from pad_inspection.ros import parameter_docs, parameters
 from pad_inspection.ros.graph import specs_of_file
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def test_generated_files_are_up_to_date():
 
 @pytest.mark.parametrize('kind', sorted(parameters.NODES))
 def test_generated_file_holds_the_defaults(kind, tmp_path):
-    path = write(tmp_path, parameters.parameter_file_text(kind))
+    path = write(tmp_path, parameter_docs.parameter_file_text(kind))
     values = parameters.read_parameter_file(path)[f'/**/{kind}']
     defaults = {name: value for name, value, _ in parameters.node_options(kind)}
     for f in fields(parameters.NODES[kind].own):
@@ -104,7 +104,7 @@ POSE = '{translation: [0, 0, 0], rotation_xyzw: [0, 0, 0, 1]}'
 WRONG = {
     'inspection_node': [
         # names, types, choices, ranges
-        ({'bundel': 'x'}, "unknown parameter 'bundel'"),
+        ({'bundel': 'x'}, "unknown parameter 'bundel' of inspection_node, is it 'bundle'?"),
         ({'inspector': 'os:system'}, "unknown parameter 'inspector'"),
         ({'bundle': 5}, 'bundle is 5, wanted a text'),
         ({'bundle': None}, 'bundle is None, wanted a text'),

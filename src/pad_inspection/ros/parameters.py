@@ -1,8 +1,5 @@
 """ROS parameters of the nodes: made from config dataclasses, with ranges and documentation.
 
-    python -m pad_inspection.ros.parameters --table    # the parameter tables of docs/ros2.md
-    python -m pad_inspection.ros.parameters --yaml inspection_node reject_node
-
 A node has the parameters of its own dataclass in node_configs.py and tool_node_configs.py;
 inspection_node also has those options of InspectionConfig that it uses, reject_node those of
 DecisionConfig, under their dotted names (``decision.margin``). An option of the inspection that is
@@ -14,7 +11,7 @@ set; what would have no effect is refused.
 
 from __future__ import annotations
 
-import argparse
+import difflib
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,9 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pad_inspection.checked_options import flatten, options_table, unflatten
+from pad_inspection.checked_options import flatten, unflatten
 from pad_inspection.config import DecisionConfig, InspectionConfig, from_dict
-from pad_inspection.ros.belt_layout import BeltOptions
 from pad_inspection.ros.node_configs import (
     InspectionNodeConfig,
     LineControllerNodeConfig,
@@ -33,6 +29,7 @@ from pad_inspection.ros.node_configs import (
     RejectNodeConfig,
 )
 from pad_inspection.ros.tool_node_configs import ReplayNodeConfig, ViewerNodeConfig
+from pad_inspection.text_safety import MAX_ID_LENGTH, printable
 
 
 @dataclass(frozen=True)
@@ -107,10 +104,10 @@ def node_options(kind: str) -> list[tuple[str, Any, dict]]:
     Args:
         kind: one of NODES.
     """
-    return flatten(NODES[kind].own()) + _core_options(kind)
+    return flatten(NODES[kind].own()) + core_options(kind)
 
 
-def _core_options(kind: str) -> list[tuple[str, Any, dict]]:
+def core_options(kind: str) -> list[tuple[str, Any, dict]]:
     """Those of the core alone."""
     node = NODES[kind]
     rows = [] if node.core is None else flatten(node.core(), node.prefix)
@@ -173,7 +170,7 @@ def declare(node, kind: str, why_fixed: Callable[[], str] | None = None) -> None
 
     # rclpy has no public access to the names that were given but not declared
     _refuse_unknown(kind, node._parameter_overrides)
-    core = {name for name, _, _ in _core_options(kind)}
+    core = {name for name, _, _ in core_options(kind)}
     for name, value, meta in node_options(kind):
         # what is not set stays as the bundle was calibrated, whatever that is
         start = None if name in core else _ros_value(value)
@@ -272,7 +269,7 @@ def _own(kind: str, values: Mapping[str, Any]) -> NodeOptions:
 
 def _core(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The options of the core that are given, nested as for from_dict."""
-    names = [name for name, _, _ in _core_options(kind)]
+    names = [name for name, _, _ in core_options(kind)]
     prefix = NODES[kind].prefix
     return unflatten({n.removeprefix(prefix): values[n] for n in names if n in values})
 
@@ -419,81 +416,6 @@ def _refuse_unknown(kind: str, names: Iterable[str]) -> None:
             )
         if name.startswith('qos_overrides.'):
             raise ValueError(f'{name} does nothing: the QoS of {kind} is fixed (docs/ros2.md)')
-        raise ValueError(f'unknown parameter {name!r} of {kind}, wanted some of {known}')
-
-
-def parameter_file_text(kind: str, values: dict[str, Any] | None = None) -> str:
-    """ROS parameter file of a node with documentation.
-
-    Options of the inspection stay commented out unless given: the bundle knows its own.
-    """
-    values = values or {}
-    own_names = {f.name for f in fields(NODES[kind].own)}
-    # the wildcard makes the file fit in any namespace
-    lines = [f'/**/{kind}:', '  ros__parameters:']
-    for name, default, meta in node_options(kind):
-        notes = meta.get('doc', '')
-        if meta.get('unit'):
-            notes += f' [{meta["unit"]}]'
-        if meta.get('choices'):
-            notes += f' ({" | ".join(map(str, meta["choices"]))})'
-        elif meta.get('low') is not None or meta.get('high') is not None:
-            low = '' if meta.get('low') is None else f'{meta["low"]:g}'
-            high = '' if meta.get('high') is None else f'{meta["high"]:g}'
-            notes += f' ({low} .. {high})'
-        off = '' if name in own_names or name in values else '# '
-        lines += [f'    # {notes}', f'    {off}{name}: {_yaml(values.get(name, default))}']
-    return '\n'.join(lines) + '\n'
-
-
-def _yaml(value) -> str:
-    """Value as YAML 1.1 that ROS reads with the right type."""
-    import json
-
-    if isinstance(value, float):
-        text = f'{value!r}'
-        # "1e-05" is a string in YAML 1.1
-        return text if '.' in text else text.replace('e', '.0e')
-    if isinstance(value, (tuple, list)):
-        # an empty list has no type in ROS
-        return json.dumps(list(value) or [''])
-    return json.dumps(value)
-
-
-def tables() -> str:
-    """Markdown tables of the nodes' own parameters."""
-    parts = []
-    for kind, node in NODES.items():
-        parts += [f'### {kind}', '', options_table(node.own), '']
-        if node.core is not None:
-            core = [f'`{name}`' for name, _, _ in _core_options(kind)]
-            rules = [name for name in core if name.startswith('`decision.')]
-            text = f'and of {node.core.__name__} in config.py '
-            text += (
-                ', '.join(rules)
-                if rules == core
-                else ('all but those of `decision`, of which it has ' + ', '.join(rules))
-            )
-            parts += [f'{text}.', '']
-    parts += ['### The file of `belt_layout`', '', options_table(BeltOptions), '']
-    parts += ['and `cameras`: name -> `position` (m), `window` (m), `conveyor_from_camera`.', '']
-    return '\n'.join(parts)
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument('--table', action='store_true', help='Markdown tables of all parameters')
-    what.add_argument('--yaml', choices=sorted(NODES), nargs='+', help='parameter file for nodes')
-    arguments = parser.parse_args()
-    if arguments.table:
-        print(tables(), end='')
-    else:
-        print('\n'.join(parameter_file_text(kind) for kind in arguments.yaml), end='')
-
-
-if __name__ == '__main__':
-    main()
+        like = difflib.get_close_matches(name[:MAX_ID_LENGTH], known, 1)
+        hint = f', is it {like[0]!r}?' if like else ''
+        raise ValueError(f'unknown parameter {printable(name)!r} of {kind}{hint}')
