@@ -221,9 +221,9 @@ def test_wrong_bags_are_told(tmp_path, line):
     with pytest.raises(FileExistsError):
         bag.BagRecorder(line.node, tmp_path / 'empty', {})
     for values, words in (
-        ({'bag': str(tmp_path / 'nowhere')}, 'does not exist'),
+        ({'bag': str(tmp_path / 'empty')}, 'no rosbag2'),
         ({}, 'wanted one of them'),
-        ({'class_dir': str(tmp_path / 'nowhere')}, 'nowhere'),
+        ({'class_dir': str(tmp_path / 'empty')}, 'test.json'),
     ):
         process = line.graph.start(NodeSpec('replay_node', values))
         assert process.wait(60) == 2

@@ -156,6 +156,7 @@ WRONG = {
         ({'decision.min_inspected_fraction': 0.5}, 'it belongs to inspection_node'),
         ({'decision.max_false_reject_rate': 0.1}, 'it belongs to pad build'),
         ({'required_cameras': ['top']}, r"'required_cameras' has \['top'\]"),
+        ({'forget_after': 1.0}, 'forget_after is 1 s, wanted object_timeout'),
         ({'gate_position': -5.0, 'belt_speed': 1.0}, 'gate_position -5 m at 1 m/s before'),
         ({'belt_layout': 'nowhere.yaml'}, 'does not exist'),
         ({'belt_layout': 'BELT'}, 'no camera camera'),

@@ -167,7 +167,12 @@ def run_demo_graph(
         NodeSpec(
             'reject_node',
             # signs of life come late where an inspection takes all processors
-            {'cameras': source.cameras, 'object_timeout': _PIECE_S, 'inspection_grace': 30.0},
+            {
+                'cameras': source.cameras,
+                'object_timeout': _PIECE_S,
+                'forget_after': _PIECE_S,
+                'inspection_grace': 30.0,
+            },
         ),
     ]
     begin = time.monotonic()

@@ -364,6 +364,12 @@ class RejectNodeConfig(NodeOptions):
         names.check_names('required_cameras', self.required_cameras)
         names.check_known('required_cameras', self.required_cameras, self.cameras)
         self._check_gate()
+        if self.forget_after < self.object_timeout:
+            raise ValueError(
+                f'forget_after is {self.forget_after:g} s, wanted object_timeout '
+                f'({self.object_timeout:g} s) or more: late results of a decided piece would be '
+                'taken for another one'
+            )
         decision.check()
         views = self.expected_views
         if self.belt_layout:

@@ -416,6 +416,6 @@ def _refuse_unknown(kind: str, names: Iterable[str]) -> None:
             )
         if name.startswith('qos_overrides.'):
             raise ValueError(f'{name} does nothing: the QoS of {kind} is fixed (docs/ros2.md)')
-        like = difflib.get_close_matches(name[:MAX_ID_LENGTH], known, 1)
+        like = difflib.get_close_matches(name[:MAX_ID_LENGTH], known, 1, 0.75)
         hint = f', is it {like[0]!r}?' if like else ''
         raise ValueError(f'unknown parameter {printable(name)!r} of {kind}{hint}')
