@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -124,11 +125,11 @@ def receive(count: int, rate: float, seconds: float, size: int, domain_id: int, 
             )
     specs = []
     if node:
-        values = {'cameras': names(count), 'bundle': '.', 'inspector': 'bench_ros:NoInspector'}
+        values = {'cameras': names(count), 'bundle': '.'}
         specs = [NodeSpec('inspection_node', {**values, 'queue_size': 5})]
     with tempfile.TemporaryDirectory() as folder:
-        more = {'PYTHONPATH': f'{Path(__file__).parent}{os.pathsep}{env["PYTHONPATH"]}'}
-        with NodeGraph(specs, log_dir=Path(folder), domain_id=domain_id, env=more):
+        programs = {'inspection_node': (__file__,)}
+        with NodeGraph(specs, log_dir=Path(folder), domain_id=domain_id, programs=programs):
             sender = subprocess.Popen(
                 [sys.executable, *words, '--size', str(size)], stdout=subprocess.PIPE, env=env
             )
@@ -145,6 +146,14 @@ def receive(count: int, rate: float, seconds: float, size: int, domain_id: int, 
         'median_ms': round(float(np.median(delays_ms)), 1) if delays_ms else None,
         'p95_ms': round(float(np.percentile(delays_ms, 95)), 1) if delays_ms else None,
     }
+
+
+def run_node(inspector_class: type) -> int:
+    """Be an inspection_node with a stand-in for the inspector; returns its exit code."""
+    from pad_inspection.ros import inspection_node
+    from pad_inspection.ros.model_loading import load_inspector
+
+    return inspection_node.main(load=partial(load_inspector, inspector_class=inspector_class))
 
 
 def machine() -> dict:
@@ -202,4 +211,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    # NodeGraph starts this file as a node too
+    sys.exit(run_node(NoInspector) if '--ros-args' in sys.argv else main())

@@ -22,7 +22,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from bench_ros import machine
+from bench_ros import machine, run_node
 
 from pad_inspection.datatypes import (
     Camera,
@@ -186,7 +186,6 @@ def soak(minutes: float, rate: float, num_cameras: int, size: int) -> dict:
             'inspection_node',
             {
                 'bundle': '.',
-                'inspector': 'soak:ColorInspector',
                 'cameras': cameras,
                 'reliable_images': True,
                 'trigger_timeout': 10.0,
@@ -200,11 +199,11 @@ def soak(minutes: float, rate: float, num_cameras: int, size: int) -> dict:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     line = Line(node, cameras, size)
-    path = f'{Path(__file__).parent}{os.pathsep}{os.environ["PYTHONPATH"]}'
+    programs = {'inspection_node': (__file__,)}
     samples = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        NodeGraph(specs, log_dir=Path(folder), env={'PYTHONPATH': path}) as graph,
+        NodeGraph(specs, log_dir=Path(folder), programs=programs) as graph,
     ):
         spin = lambda: executor.spin_once(timeout_sec=0.02)  # noqa: E731
         graph.wait_until(lambda: spin() or line.is_connected(), 120.0, 'nodes')
@@ -296,4 +295,5 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    # NodeGraph starts this file as a node too
+    sys.exit(run_node(ColorInspector) if '--ros-args' in sys.argv else main())

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'src'))
 
-from pad_inspection.ros import interfaces, parameters  # noqa: E402
+from pad_inspection.ros import interfaces, parameter_docs  # noqa: E402
 
 PLC_FILE = ROOT / 'config' / 'line_controller.yaml'
 PARAMETER_FILE = ROOT / 'config' / 'inspection.yaml'
@@ -40,12 +40,12 @@ PLC_HEADER = """\
 def parameter_file() -> str:
     """Content of config/inspection.yaml."""
     kinds = ('inspection_node', 'reject_node')
-    return HEADER + '\n'.join(map(parameters.parameter_file_text, kinds))
+    return HEADER + '\n'.join(map(parameter_docs.parameter_file_text, kinds))
 
 
 def plc_file() -> str:
     """Content of config/line_controller.yaml."""
-    return PLC_HEADER + parameters.parameter_file_text('line_controller_node')
+    return PLC_HEADER + parameter_docs.parameter_file_text('line_controller_node')
 
 
 def docs(text: str) -> str:
@@ -56,7 +56,7 @@ def docs(text: str) -> str:
     """
     for name, table in (
         ('topics', interfaces.topics_table()),
-        ('parameters', parameters.tables()),
+        ('parameters', parameter_docs.tables()),
     ):
         begin, end = f'<!-- {name}: generated -->', f'<!-- {name}: end -->'
         if begin not in text or end not in text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import field
 from typing import Any, get_type_hints
 
@@ -44,6 +45,16 @@ def option(
     )
 
 
+_TYPES = {
+    bool: 'true or false',
+    int: 'a whole number',
+    float: 'a number',
+    str: 'a text',
+    tuple: 'a list of texts',
+    dict: 'a mapping',
+}
+
+
 class CheckedOptions:
     """Checks every option against its type, range and choices when the object is made."""
 
@@ -58,7 +69,12 @@ class CheckedOptions:
                 value = float(value)
                 object.__setattr__(self, f.name, value)
             if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-                raise ValueError(f'{name} is {value!r}, wanted a value of type {wanted.__name__}')
+                raise ValueError(f'{name} is {value!r}, wanted {_TYPES[wanted]}')
+            if wanted is tuple and not all(isinstance(item, str) for item in value):
+                raise ValueError(f'{name} is {list(value)}, wanted {_TYPES[wanted]}')
+            # a default may be NaN where it stands for what is not known
+            if wanted is float and not math.isfinite(value) and math.isfinite(f.default):
+                raise ValueError(f'{name} is {value}, wanted a finite number')
             if meta.get('choices') and value not in meta['choices']:
                 raise ValueError(f'{name} is {value!r}, wanted one of {list(meta["choices"])}')
             low, high = meta.get('low'), meta.get('high')

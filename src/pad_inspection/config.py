@@ -330,6 +330,18 @@ class DecisionConfig(CheckedOptions):
     )
     reject_undetermined: bool = option(True, 'an object that cannot be judged is rejected')
 
+    def check(self) -> None:
+        """Check that the rules go together.
+
+        Raises:
+            ValueError: which do not.
+        """
+        if self.worst_share >= 1.0 and not self.single_view_weight and not self.reject_share:
+            raise ValueError(
+                'decision.worst_share is 1, single_view_weight and reject_share are 0: good views '
+                'of an object would make up for any defect; wanted one of them otherwise'
+            )
+
 
 @dataclass(frozen=True)
 class InspectionConfig(CheckedOptions):
@@ -489,12 +501,12 @@ def load_yaml(config_class, path: Path):
         FileNotFoundError: there is no such file.
         ValueError: not YAML, an unknown key or a bad value; the message names the file.
     """
-    import yaml
+    from pad_inspection.yaml_files import read_yaml
 
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'configuration file {path} does not exist')
     try:
-        return from_dict(config_class, yaml.safe_load(path.read_text()) or {})
-    except (yaml.YAMLError, ValueError) as error:
+        return from_dict(config_class, read_yaml(path) or {})
+    except ValueError as error:
         raise ValueError(f'{path}: {error}') from error

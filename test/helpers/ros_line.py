@@ -16,6 +16,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 
 from helpers.small_dataset import SIZE, picture
+from helpers.small_inspection_node import PROGRAMS, SMALL, program
 from helpers.small_inspector import write_bundle
 from pad_inspection.datatypes import Camera
 from pad_inspection.ros import conversions, interfaces
@@ -24,7 +25,6 @@ from pad_inspection.ros.graph import NodeGraph, NodeSpec, ros_environment
 
 # Generous: other work may run on the machine. Nothing waits as long when it works.
 PATIENCE_S = 120.0
-SMALL = 'helpers.small_inspector:SmallInspector'
 
 
 def camera(size=SIZE):
@@ -47,7 +47,7 @@ class Line:
         self._environment = dict(os.environ)
         os.environ.update(self._domain.environment)
         os.environ.update(ros_environment(log_dir=self.path / 'log'))
-        self.graph = NodeGraph([], log_dir=self.path / 'log')
+        self.graph = NodeGraph([], log_dir=self.path / 'log', programs=PROGRAMS)
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         self.node = rclpy.create_node('test_node')
         self.executor = SingleThreadedExecutor()
@@ -68,10 +68,14 @@ class Line:
 
     # ---- nodes
 
-    def start_inspection(self, node_name='', **parameters):
-        """Start inspection_node; wait until it is active (unless autostart is off)."""
+    def start_inspection(self, node_name='', inspector=SMALL, **parameters):
+        """Start inspection_node; wait until it is active (unless autostart is off).
+
+        ``inspector`` is the class that inspects, as module:name.
+        """
         values = self.inspection_parameters(**parameters)
-        self.graph.start(NodeSpec('inspection_node', values, node_name=node_name))
+        spec = NodeSpec('inspection_node', values, node_name=node_name)
+        self.graph.start(spec, program(inspector))
         cameras = values.get('cameras', ['camera'])
         for name in cameras:
             self.listen(interfaces.RESULTS, name)
@@ -84,7 +88,7 @@ class Line:
     def inspection_parameters(self, **parameters):
         """Of a small inspection_node."""
         # best effort may lose what is sent before both ends know each other
-        values = {'reliable_images': True, 'bundle': str(self.bundle), 'inspector': SMALL}
+        values = {'reliable_images': True, 'bundle': str(self.bundle)}
         values |= parameters
         if 'bundles' in values:
             del values['bundle']

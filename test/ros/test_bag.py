@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,13 +16,12 @@ from pad_msgs.msg import InspectionResult, InspectionResultArray, ObjectTrigger
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
 
-from helpers.ros_line import SMALL
 from helpers.ros_line import camera as small_camera
 from helpers.small_dataset import SIZE, picture, write_dataset
+from helpers.small_inspection_node import load_small
 from helpers.small_inspector import write_bundle
 from pad_inspection import cli
-from pad_inspection.ros import bag, conversions, interfaces
-from pad_inspection.ros.bag_inspection import inspect_bag
+from pad_inspection.ros import bag, bag_inspection, conversions, interfaces
 from pad_inspection.ros.graph import NodeSpec
 
 CAMERAS = ['camera_0', 'camera_1']
@@ -80,7 +80,7 @@ def test_recorded_line_gives_the_same_verdicts_when_replayed(line, tmp_path, sto
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
-def test_inspect_writes_a_bag_with_results(tmp_path, storage):
+def test_inspect_writes_a_bag_with_results(tmp_path, storage, monkeypatch):
     """A bag as another tool writes it: an image before its CameraInfo, one damaged, a trigger."""
     source, target = tmp_path / 'recorded', tmp_path / 'inspected'
     cases = {1: (False, 'rgb8'), 2: (True, 'rgb8'), 3: (False, '8UC3')}
@@ -99,7 +99,9 @@ def test_inspect_writes_a_bag_with_results(tmp_path, storage):
                 writer.write(name, topic.message, second * 10**9, data)
     bundle = write_bundle(tmp_path / 'bundle')
     command = ['bag', 'inspect', str(source), '--bundle', str(bundle), '--out', str(target)]
-    assert cli.main([*command, '--inspector', SMALL, '--storage', storage]) == 0
+    inspect_bag = partial(bag_inspection.inspect_bag, load=load_small)
+    monkeypatch.setattr(bag_inspection, 'inspect_bag', inspect_bag)
+    assert cli.main([*command, '--storage', storage]) == 0
 
     messages = list(bag.read_bag(target))
     found = {}
@@ -123,11 +125,11 @@ def test_inspect_writes_a_bag_with_results(tmp_path, storage):
     assert [m.stamp_ns for m in overlays] == [10**9, 2 * 10**9]
     # results of an inspected bag are made anew, not doubled
     again = tmp_path / 'again'
-    counts = inspect_bag(target, bundle, again, inspector=SMALL)
+    counts = inspect_bag(target, bundle, again)
     assert counts == {'PASS': 1, 'REJECT': 1, 'UNDETERMINED': 1}
     kinds = [m.message_type for m in bag.read_bag(again)]
     assert kinds.count(interfaces.RESULTS.message) == 3
-    assert cli.main([*command, '--inspector', SMALL]) == 2  # the target exists
+    assert cli.main(command) == 2  # the target exists
 
 
 def test_mcap_is_read_by_an_independent_reader(tmp_path):
@@ -219,9 +221,9 @@ def test_wrong_bags_are_told(tmp_path, line):
     with pytest.raises(FileExistsError):
         bag.BagRecorder(line.node, tmp_path / 'empty', {})
     for values, words in (
-        ({'bag': str(tmp_path / 'nowhere')}, 'does not exist'),
+        ({'bag': str(tmp_path / 'empty')}, 'no rosbag2'),
         ({}, 'wanted one of them'),
-        ({'class_dir': str(tmp_path / 'nowhere')}, 'nowhere'),
+        ({'class_dir': str(tmp_path / 'empty')}, 'test.json'),
     ):
         process = line.graph.start(NodeSpec('replay_node', values))
         assert process.wait(60) == 2

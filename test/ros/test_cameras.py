@@ -5,7 +5,6 @@ import time
 
 import cv2
 import numpy as np
-import pytest
 import yaml
 from pad_msgs.msg import InspectionResult
 from pad_msgs.srv import ReloadModel
@@ -16,7 +15,6 @@ from helpers.ros_line import camera
 from helpers.small_dataset import GREEN, picture
 from helpers.small_inspector import write_bundle
 from pad_inspection.ros import conversions, interfaces
-from pad_inspection.ros.graph import NodeDiedError
 
 S = 10**9
 START_NS = 1_700_000_000 * S
@@ -122,23 +120,6 @@ def test_a_piece_that_nobody_announced_is_found_and_announced(line, tmp_path):
     signals = line.received[interfaces.REJECT_SIGNAL.name]
     line.wait(lambda: signals, 'signal')
     assert not signals[0].reject and signals[0].object_id == found.object_id
-
-
-@pytest.mark.parametrize(
-    ('values', 'words'),
-    [
-        ({}, "'belt_layout' is empty"),
-        ({'cameras': ['left', 'top']}, 'no camera top'),
-        ({'association': 'trigger', 'image_topics': ['a', 'b', 'c']}, '3 names'),
-        ({'association': 'trigger', 'distorted_cameras': ['top']}, 'top'),
-    ],
-)
-def test_wrong_lines_are_told(line, tmp_path, values, words):
-    given = {'cameras': ['left', 'right'], 'association': 'belt', 'autostart': True}
-    if 'cameras' in values:
-        given['belt_layout'] = belt_file(tmp_path)
-    with pytest.raises(NodeDiedError, match=words):
-        line.start_inspection(**(given | values))
 
 
 def test_products_by_topic_trigger_and_recognition(line):

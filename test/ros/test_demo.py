@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.ros_line import SMALL
 from helpers.small_dataset import picture, write_dataset
+from helpers.small_inspection_node import PROGRAMS
 from helpers.small_inspector import write_bundle
 from pad_inspection import images
 from pad_inspection.ros.demo import run_demo_graph
@@ -23,7 +23,7 @@ def test_demo_writes_a_complete_report(tmp_path):
     class_dir = write_dataset(tmp_path, ('good', 'added', 'good', 'recolour'), views=3)
     bundle, out = write_bundle(tmp_path / 'bundle'), tmp_path / 'out'
     lines = []
-    report = run_demo_graph(bundle, class_dir, out, inspector=SMALL, show=lines.append)
+    report = run_demo_graph(bundle, class_dir, out, programs=PROGRAMS, show=lines.append)
     assert report.complete and report.right == 4
     assert (report.frames_sent, report.results_received, report.reject_signals) == (12, 12, 4)
     written = json.loads((out / 'report.json').read_text())
@@ -46,7 +46,7 @@ def test_demo_tells_when_a_node_dies(tmp_path):
     bundle = tmp_path / 'bundle'
     bundle.mkdir()
     with pytest.raises(NodeDiedError, match='model.json does not exist'):
-        run_demo_graph(bundle, class_dir, tmp_path / 'out', inspector=SMALL)
+        run_demo_graph(bundle, class_dir, tmp_path / 'out', programs=PROGRAMS)
 
 
 def test_demo_tells_what_is_missing(tmp_path):
@@ -54,7 +54,7 @@ def test_demo_tells_what_is_missing(tmp_path):
         run_demo_graph(tmp_path / 'nothing', tmp_path, tmp_path / 'out')
     bundle = write_bundle(tmp_path / 'bundle')
     with pytest.raises(FileNotFoundError):
-        run_demo_graph(bundle, tmp_path / 'nothing', tmp_path / 'out', inspector=SMALL)
+        run_demo_graph(bundle, tmp_path / 'nothing', tmp_path / 'out', programs=PROGRAMS)
 
 
 def test_exposures_hold_each_camera_once(tmp_path):
@@ -88,7 +88,7 @@ def up(tmp_path, domain_id, text):
     path.write_text(text)
     env = ros_environment(domain_id=domain_id, log_dir=tmp_path / 'log')
     return subprocess.Popen(
-        [sys.executable, '-m', 'pad_inspection.cli', 'up', '--config', str(path)],
+        [sys.executable, '-m', 'helpers.small_pad', 'up', '--config', str(path)],
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -111,7 +111,6 @@ def line_file(tmp_path, **replay):
             'inspection_node',
             bundle=bundle,
             cameras=cameras,
-            inspector=SMALL,
             reliable_images=True,
             trigger_timeout=30,
         )
@@ -144,7 +143,8 @@ def test_demo_is_interrupted_cleanly(tmp_path):
         'import sys; from pathlib import Path\n'
         'from pad_inspection.ros.demo import run_demo_graph\n'
         'paths = [Path(word) for word in sys.argv[1:]]\n'
-        f'run_demo_graph(*paths, inspector={SMALL!r}, show=lambda text: print(text, flush=True))\n'
+        'show = lambda text: print(text, flush=True)\n'
+        f'run_demo_graph(*paths, programs={PROGRAMS!r}, show=show)\n'
     )
     process = subprocess.Popen(
         [sys.executable, '-c', code, str(bundle), str(class_dir), str(tmp_path / 'out')],

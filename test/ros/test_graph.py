@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from helpers.ros_line import SMALL
 from helpers.small_dataset import write_dataset
+from helpers.small_inspection_node import PROGRAMS
 from helpers.small_inspector import write_bundle
 from pad_inspection.ros.graph import (
     NodeGraph,
@@ -23,13 +23,15 @@ from pad_inspection.ros.graph import (
 
 
 def line_specs(tmp_path):
-    inspection = {'bundle': str(write_bundle(tmp_path / 'bundle')), 'inspector': SMALL}
+    inspection = {'bundle': str(write_bundle(tmp_path / 'bundle'))}
     return [NodeSpec('inspection_node', inspection), NodeSpec('reject_node')]
 
 
 @pytest.mark.parametrize('wait_s', [0.0, 0.2, 0.4])
 def test_nodes_end_cleanly_whenever_they_are_told(tmp_path, domain_id, wait_s):
-    graph = NodeGraph(line_specs(tmp_path), log_dir=tmp_path / 'log', domain_id=domain_id)
+    graph = NodeGraph(
+        line_specs(tmp_path), log_dir=tmp_path / 'log', domain_id=domain_id, programs=PROGRAMS
+    )
     with graph:
         time.sleep(wait_s)  # any moment of the start-up must do
     assert graph.stop() == {'/inspection_node': 0, '/reject_node': 0}
@@ -90,7 +92,7 @@ def test_ctrl_c_ends_the_whole_graph(tmp_path, domain_id):
 
     Two Ctrl-C as a terminal sends them: exit code 0, nothing left.
     """
-    inspection = {'bundle': str(write_bundle(tmp_path / 'bundle')), 'inspector': SMALL}
+    inspection = {'bundle': str(write_bundle(tmp_path / 'bundle'))}
     taken = socket.create_server(('127.0.0.1', 0))
     sections = {
         'inspection_node_1': {**inspection, 'cameras': ['left']},
@@ -102,7 +104,7 @@ def test_ctrl_c_ends_the_whole_graph(tmp_path, domain_id):
     file = tmp_path / 'nodes.yaml'
     content = {f'/**/{name}': {'ros__parameters': values} for name, values in sections.items()}
     file.write_text(yaml.safe_dump(content))
-    command = [sys.executable, '-m', 'pad_inspection.cli', 'up', '--config', str(file)]
+    command = [sys.executable, '-m', 'helpers.small_pad', 'up', '--config', str(file)]
     command += ['--log-dir', str(tmp_path / 'log'), '--domain-id', str(domain_id)]
     pad = subprocess.Popen(
         command,
@@ -140,7 +142,7 @@ def test_sections_of_a_file_are_nodes(tmp_path):
     path = tmp_path / 'nodes.yaml'
     path.write_text(
         '/line_1/reject_node:\n  ros__parameters: {object_timeout: 2}\n'
-        '/**/replay_node:\n  ros__parameters: {rate: 3.0}\n'
+        f'/**/replay_node:\n  ros__parameters: {{bag: {tmp_path}}}\n'
         '/**/reject_node_2:\n  ros__parameters: {object_timeout: 2}\n'
     )
     first, second, third = specs_of_file(path)

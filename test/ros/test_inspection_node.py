@@ -276,7 +276,6 @@ def test_raw_and_compressed_cameras_with_other_names(line):
     [
         ({'bundle': '/nowhere/at/all'}, 'does not exist'),
         ({'bundle': ''}, "'bundle' is ''"),
-        ({'inspector': 'no.such.module:Class'}, 'no.such.module'),
     ],
 )
 def test_a_node_that_cannot_start_says_why(line, values, words):

@@ -1,6 +1,5 @@
 """Launch files: what they start, and that it starts; configuration for rviz2."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +8,8 @@ import pytest
 import yaml
 
 from helpers.launch_resolver import resolve
-from helpers.ros_line import SMALL
 from helpers.small_dataset import write_dataset
+from helpers.small_inspection_node import PROGRAMS
 from helpers.small_inspector import write_bundle
 from pad_inspection.ros import interfaces, parameters
 from pad_inspection.ros.belt_layout import read_layout
@@ -83,7 +82,6 @@ def test_executables_and_files_exist(path):
 def test_nodes_start_with_the_arguments_of_the_launch_file(tmp_path, domain_id):
     """In a namespace, with parameters of a file and of the launch file."""
     params = yaml.safe_load((ROOT / 'config' / 'demo.yaml').read_text())
-    params['/**/inspection_node']['ros__parameters']['inspector'] = SMALL
     params['/**/replay_node']['ros__parameters'] |= {'exit_when_done': True, 'rate': 50.0}
     file = tmp_path / 'params.yaml'
     file.write_text(yaml.safe_dump(params))
@@ -98,9 +96,10 @@ def test_nodes_start_with_the_arguments_of_the_launch_file(tmp_path, domain_id):
     env = ros_environment(domain_id=domain_id, log_dir=tmp_path / 'log')
     env |= resolved.environment
     logs = [tmp_path / f'{node.executable}.txt' for node in resolved.nodes]
+    programs = {n: ('-m', f'pad_inspection.ros.{n}') for n in parameters.NODES} | PROGRAMS
     processes = [
         subprocess.Popen(
-            [sys.executable, '-m', f'pad_inspection.ros.{node.executable}', *node.arguments],
+            [sys.executable, *programs[node.executable], *node.arguments],
             env=env,
             stdout=log.open('w'),
             stderr=subprocess.STDOUT,
@@ -152,7 +151,11 @@ def test_rviz_shows_topics_that_exist():
 
 def test_pad_up_takes_the_same_file(tmp_path):
     command = [sys.executable, '-m', 'pad_inspection.cli', 'up', '--check', '--config']
-    for name in ('inspection.yaml', 'demo.yaml', 'multi_camera.yaml'):
+    for name in ('demo.yaml', 'multi_camera.yaml'):
         path = str(ROOT / 'config' / name)
-        done = subprocess.run([*command, path], capture_output=True, text=True, env=os.environ)
+        done = subprocess.run([*command, path], capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0 and '/inspection_node' in done.stdout, done.stderr
+    # what has to be filled in first cannot start
+    path = str(ROOT / 'config' / 'inspection.yaml')
+    done = subprocess.run([*command, path], capture_output=True, text=True)
+    assert done.returncode == 2 and "parameter 'bundle' is ''" in done.stderr

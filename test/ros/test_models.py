@@ -11,7 +11,8 @@ from helpers.small_dataset import GREEN, picture
 from helpers.small_inspector import SmallInspector, write_bundle
 from pad_inspection.datatypes import Frame, Reason, Verdict
 from pad_inspection.ros.model_loading import loaded_model
-from pad_inspection.ros.models import ModelSet, parse_bundles
+from pad_inspection.ros.models import ModelSet
+from pad_inspection.ros.node_configs import InspectionNodeConfig
 
 
 def model(tmp_path, name, **content):
@@ -32,14 +33,12 @@ def models(tmp_path):
 
 
 def test_bundles_of_the_parameters():
-    assert parse_bundles('a', ()) == {'': 'a'}
-    assert parse_bundles('', ('car=a', 'truck=file:///b?x=1')) == {
-        'car': 'a',
-        'truck': 'file:///b?x=1',
-    }
+    assert InspectionNodeConfig(bundle='a').uris() == {'': 'a'}
+    several = InspectionNodeConfig(bundles=('car=a', 'truck=file:///b?x=1'))
+    assert several.uris() == {'car': 'a', 'truck': 'file:///b?x=1'}
     for bundle, bundles in (('', ()), ('a', ('car=b',)), ('', ('car',)), ('', ('a=b', 'a=c'))):
         with pytest.raises(ValueError, match='bundles'):
-            parse_bundles(bundle, bundles)
+            InspectionNodeConfig(bundle=bundle, bundles=bundles).uris()
 
 
 def test_a_product_that_is_told(models):

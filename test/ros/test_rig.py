@@ -15,9 +15,9 @@ from helpers.small_inspector import SmallInspector, write_bundle
 from pad_inspection.datatypes import Frame, PoseStatus, Reason, Verdict
 from pad_inspection.ros import conversions, interfaces
 from pad_inspection.ros.frame_queue import QueuedFrame
-from pad_inspection.ros.graph import NodeDiedError
 from pad_inspection.ros.model_loading import loaded_model
-from pad_inspection.ros.rig import Found, RigViews, read_rig
+from pad_inspection.ros.rig import Found, RigViews
+from pad_inspection.ros.rig_file import read_rig
 
 UPRIGHT = [0.0, 0.0, 0.0, 1.0]
 # Where the cameras stand, m, and where they see a piece that is straight ahead of the left one, px
@@ -235,8 +235,3 @@ def test_a_view_waits_for_the_others_no_longer_than_for_its_trigger(line, tmp_pa
     )
     alone = shoot(line, 'right', 1, color=DARK)
     assert line.result_of(alone, 'right').reason == InspectionResult.REASON_NOT_LOCALIZED
-
-
-def test_a_rig_of_other_cameras_is_told(line, tmp_path):
-    with pytest.raises(NodeDiedError, match='wanted two or more of the cameras of this node'):
-        line.start_inspection(cameras=['left', 'aside'], rig=str(rig_file(tmp_path)))

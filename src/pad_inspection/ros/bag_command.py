@@ -54,7 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--allow-grey', action='store_true', help='compare grey images with a model in colour too'
     )
     inspect.add_argument('--storage', choices=('mcap', 'sqlite3'), default='mcap')
-    inspect.add_argument('--inspector', help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -137,7 +136,6 @@ def _inspect(arguments: argparse.Namespace) -> int:
             image_bits=arguments.image_bits,
             allow_grey=arguments.allow_grey,
             storage=arguments.storage,
-            inspector=arguments.inspector,
             on_image=lambda total: (setattr(bar, 'total', total), bar.update()),
         )
     told = ', '.join(f'{count} {name.lower()}' for name, count in sorted(counts.items()))

@@ -18,10 +18,9 @@ from pad_inspection.ros import conversions, interfaces
 from pad_inspection.ros.association import TriggerAssociation
 from pad_inspection.ros.bag import BagWriter, RecordedMessage, bag_topics, read_bag
 from pad_inspection.ros.frame_building import build_frame
-from pad_inspection.ros.model_loading import Model, load_inspector, loaded_model
+from pad_inspection.ros.model_loading import Loader, Model, load_inspector, loaded_model
 from pad_inspection.ros.result_messages import MAKERS
 
-INSPECTOR = 'pad_inspection.pipeline:Inspector'
 _IMAGE_KINDS = (interfaces.IMAGE.message, interfaces.COMPRESSED_IMAGE.message)
 
 
@@ -35,7 +34,7 @@ def inspect_bag(
     image_bits: int = 16,
     allow_grey: bool = False,
     storage: str = 'mcap',
-    inspector: str | None = None,
+    load: Loader = load_inspector,
     on_image: Callable[[int], object] = lambda total: None,
 ) -> Counter[str]:
     """Inspect every image and write a new bag with the recorded messages and the results.
@@ -49,7 +48,7 @@ def inspect_bag(
         image_bits: see image_encodings.to_rgb.
         allow_grey: see datatypes.Frame.
         storage: 'mcap' or 'sqlite3'.
-        inspector: other class that inspects, as module:name.
+        load: makes an inspector of the bundle.
         on_image: called after each image with the number of images there are.
 
     Returns:
@@ -68,7 +67,7 @@ def inspect_bag(
     if not cameras:
         raise ValueError(f'bag {source} has no images on */{image_topic}, it has {sorted(known)}')
     lookup = _Lookup(source, cameras, known)
-    model = loaded_model(load_inspector(inspector or INSPECTOR, bundle, {}), bundle, Header())
+    model = loaded_model(load(bundle, {}, lambda: None), bundle, Header())
     # results that were recorded live are left out: the new ones take their topics
     produced = {
         f'/{topic.of(c)}' for c in cameras.values() for topic in (interfaces.RESULTS, *MAKERS)

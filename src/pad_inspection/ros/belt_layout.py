@@ -13,6 +13,7 @@ Positions are x of the frame ``conveyor``. Instead of ``position`` a camera may 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pad_inspection import geometry
 from pad_inspection.checked_options import CheckedOptions, option
 from pad_inspection.config import from_dict
 from pad_inspection.datatypes import Rigid3
+from pad_inspection.yaml_files import read_yaml
 
 
 @dataclass(frozen=True)
@@ -108,15 +110,26 @@ def read_layout(path: Path) -> BeltLayout:
         FileNotFoundError: there is no such file.
         ValueError: not YAML, an unknown key or a bad value; the message names the file.
     """
-    import yaml
-
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'belt layout {path} does not exist')
     try:
-        return layout_of(yaml.safe_load(path.read_text()))
-    except (yaml.YAMLError, ValueError) as error:
+        return layout_of(read_yaml(path))
+    except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
+
+
+def read_layout_of(path: Path, cameras: Sequence[str]) -> BeltLayout:
+    """Read a line's file that must have some cameras.
+
+    Raises:
+        FileNotFoundError, ValueError: see read_layout; or it lacks a camera.
+    """
+    layout = read_layout(path)
+    missing = sorted(set(cameras) - set(layout.cameras))
+    if missing:
+        raise ValueError(f'{path} has no camera {", ".join(missing)}')
+    return layout
 
 
 def layout_of(values: Any) -> BeltLayout:

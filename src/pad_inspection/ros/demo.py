@@ -21,7 +21,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,7 +98,7 @@ def run_demo_graph(
     *,
     limit: int = 0,
     domain_id: int | None = None,
-    inspector: str | None = None,
+    programs: Mapping[str, Sequence[str]] | None = None,
     show: Callable[[str], None] = print,
 ) -> DemoReport:
     """Play a data set through the node graph and write what comes of it.
@@ -109,7 +109,7 @@ def run_demo_graph(
         out_dir: gets report.json, overlays/, contact_sheet.png and log/.
         limit: pieces at most; 0 = all.
         domain_id: ROS_DOMAIN_ID; None = one that nobody uses, on this computer alone.
-        inspector: parameter of inspection_node, for tests.
+        programs: see graph.NodeGraph.
         show: prints a line.
 
     Raises:
@@ -127,7 +127,7 @@ def run_demo_graph(
                 out_dir,
                 limit=limit,
                 domain_id=domain.id,
-                inspector=inspector,
+                programs=programs,
                 show=show,
             )
     from pad_inspection.dataset import read_test_images
@@ -153,7 +153,6 @@ def run_demo_graph(
         'reliable_images': True,
         'queue_size': 2,
         'trigger_timeout': 10.0,
-        **({'inspector': inspector} if inspector else {}),
     }
     replay = {
         'class_dir': str(class_dir.resolve()),
@@ -168,11 +167,16 @@ def run_demo_graph(
         NodeSpec(
             'reject_node',
             # signs of life come late where an inspection takes all processors
-            {'cameras': source.cameras, 'object_timeout': _PIECE_S, 'inspection_grace': 30.0},
+            {
+                'cameras': source.cameras,
+                'object_timeout': _PIECE_S,
+                'forget_after': _PIECE_S,
+                'inspection_grace': 30.0,
+            },
         ),
     ]
     begin = time.monotonic()
-    graph = NodeGraph(specs, log_dir=log_dir, domain_id=domain_id)
+    graph = NodeGraph(specs, log_dir=log_dir, domain_id=domain_id, programs=programs)
     with _Observing(source.cameras) as (observer, spin), graph:
         show(f'starting the nodes on ROS_DOMAIN_ID {domain_id}, logs in {log_dir}')
         graph.wait_until(

@@ -28,7 +28,7 @@ from pad_inspection.text_safety import printable
 
 logger = logging.getLogger(__name__)
 
-_MODULES = {kind: f'pad_inspection.ros.{kind}' for kind in parameters.NODES}
+_PROGRAMS = {kind: ('-m', f'pad_inspection.ros.{kind}') for kind in parameters.NODES}
 # On stopping: time for SIGINT, then for SIGTERM, before a process is killed, s.
 _INTERRUPT_S, _TERMINATE_S = 40.0, 5.0
 _LOG_LINES = 12
@@ -113,6 +113,7 @@ class NodeGraph:
         log_dir: Path,
         domain_id: int | None = None,
         env: Mapping[str, str] | None = None,
+        programs: Mapping[str, Sequence[str]] | None = None,
     ):
         """Prepare; nothing is started yet.
 
@@ -121,11 +122,14 @@ class NodeGraph:
             log_dir: a folder for their parameter files and logs; made when missing.
             domain_id: ROS_DOMAIN_ID, None = as in the environment.
             env: more variables.
+            programs: what Python runs for a kind of node instead of its own module, e.g.
+                {'inspection_node': ('-m', 'my.node')}.
         """
         self._specs = list(specs)
         self._log_dir = Path(log_dir)
         self._env = ros_environment(domain_id=domain_id, log_dir=self._log_dir) | dict(env or {})
         self._env[PARENT_VARIABLE] = str(os.getpid())
+        self._programs = _PROGRAMS | dict(programs or {})
         self._processes: dict[str, subprocess.Popen] = {}
 
     def __enter__(self) -> NodeGraph:
@@ -140,8 +144,12 @@ class NodeGraph:
     def __exit__(self, *_) -> None:
         self.stop()
 
-    def start(self, spec: NodeSpec) -> subprocess.Popen:
+    def start(self, spec: NodeSpec, program: Sequence[str] = ()) -> subprocess.Popen:
         """Start one more node.
+
+        Args:
+            spec: the node.
+            program: what Python runs instead of that of its kind.
 
         Raises:
             ValueError: a bad parameter, or the node runs already.
@@ -152,7 +160,7 @@ class NodeGraph:
         stem = re.sub(r'\W+', '_', spec.name).strip('_')
         parameter_file = self._log_dir / f'{stem}.yaml'
         write_parameters(parameter_file, spec)
-        command = [sys.executable, '-m', _MODULES[spec.kind], '--ros-args']
+        command = [sys.executable, *(program or self._programs[spec.kind]), '--ros-args']
         command += ['--params-file', str(parameter_file)]
         if spec.namespace:
             command += ['-r', f'__ns:={spec.namespace}']
@@ -165,7 +173,8 @@ class NodeGraph:
             # a node that is told to end while it still imports does so once it can do it cleanly
             before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
             try:
-                process = subprocess.Popen(
+                # noted at once: a signal that came meanwhile is delivered when it is let in again
+                process = self._processes[spec.name] = subprocess.Popen(
                     command,
                     env=self._env,
                     stdin=subprocess.DEVNULL,
@@ -175,7 +184,6 @@ class NodeGraph:
                 )
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        self._processes[spec.name] = process
         return process
 
     @property
@@ -309,26 +317,38 @@ def specs_of_file(path: Path) -> list[NodeSpec]:
     """Nodes of a parameter file: one for each section.
 
     Raises:
-        FileNotFoundError, ValueError: see parameters.read_parameter_file.
+        FileNotFoundError, ValueError: see parameters.read_parameter_file; a node has two
+            sections, or lacks a parameter that it cannot start without.
     """
-    specs = []
+    specs: list[NodeSpec] = []
     for name, values in parameters.read_parameter_file(path).items():
         namespace, _, node_name = name.rpartition('/')
         kind = parameters.kind_of(node_name)
         # a wildcard means any namespace: here none
         namespace = namespace.replace('**', '').strip('/')
         namespace = f'/{namespace}' if namespace else ''
-        specs.append(NodeSpec(kind, values, namespace, '' if node_name == kind else node_name))
+        parameters.check_start(kind, values, f'{path}: {name}')
+        spec = NodeSpec(kind, values, namespace, '' if node_name == kind else node_name)
+        if any(spec.name == other.name for other in specs):
+            raise ValueError(f'{path}: section {name!r} is node {spec.name} a second time')
+        specs.append(spec)
     return specs
 
 
-def run_up(config_path: Path, *, log_dir: Path | None = None, domain_id: int | None = None) -> int:
+def run_up(
+    config_path: Path,
+    *,
+    log_dir: Path | None = None,
+    domain_id: int | None = None,
+    programs: Mapping[str, Sequence[str]] | None = None,
+) -> int:
     """`pad up`: start the nodes of a parameter file and watch them until Ctrl-C.
 
     Args:
         config_path: ROS parameter file; each of its sections is a node that is started.
         log_dir: for the nodes' output; None = a temporary folder.
         domain_id: ROS_DOMAIN_ID, None = as in the environment.
+        programs: see NodeGraph.
 
     A viewer_node that dies is told and started again: nobody's look at a line ends it.
 
@@ -341,7 +361,7 @@ def run_up(config_path: Path, *, log_dir: Path | None = None, domain_id: int | N
     specs = specs_of_file(config_path)
     require_ros()
     folder = Path(log_dir or tempfile.mkdtemp(prefix='pad_up_'))
-    graph = NodeGraph(specs, log_dir=folder, domain_id=domain_id)
+    graph = NodeGraph(specs, log_dir=folder, domain_id=domain_id, programs=programs)
     stop: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: stop.append(received))

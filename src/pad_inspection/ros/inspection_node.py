@@ -29,13 +29,14 @@ from pad_inspection.ros.diagnostics import status
 from pad_inspection.ros.frame_building import build_frame
 from pad_inspection.ros.frame_queue import QueuedFrame
 from pad_inspection.ros.intake import REPLACED, Intake, read_line_layout
-from pad_inspection.ros.model_loading import Model
+from pad_inspection.ros.model_loading import Loader, Model, load_inspector
 from pad_inspection.ros.model_service import LoadingStoppedError, ModelService
 from pad_inspection.ros.monitor import Monitor
 from pad_inspection.ros.node_clock import NodeClock
 from pad_inspection.ros.node_configs import InspectionNodeConfig
 from pad_inspection.ros.result_publisher import ResultPublisher
-from pad_inspection.ros.rig import Found, RigViews, read_rig
+from pad_inspection.ros.rig import Found, RigViews
+from pad_inspection.ros.rig_file import read_rig
 from pad_inspection.ros.runner import NodeFailedError, run
 from pad_inspection.ros.throttle import Throttle
 from pad_inspection.text_safety import MAX_TEXT_LENGTH, printable
@@ -50,9 +51,17 @@ _LOG_PERIOD_S, _HEALTH_LOG_PERIOD_S = 5.0, 60.0
 class InspectionNode(LifecycleNode):
     """See the module's text."""
 
-    def __init__(self):
+    def __init__(self, load: Loader = load_inspector):
+        """Read the parameters.
+
+        Args:
+            load: makes an inspector of a bundle.
+
+        Raises:
+            ValueError: a bad parameter.
+        """
         super().__init__('inspection_node')
-        parameters.declare(self, 'inspection_node')
+        parameters.declare(self, 'inspection_node', self._why_fixed)
         self.finished: int | None = None
         self._config: InspectionNodeConfig = parameters.read_own(self, 'inspection_node')
         self._monitor = _monitor(self._config)
@@ -67,7 +76,7 @@ class InspectionNode(LifecycleNode):
         self._deadline_group = MutuallyExclusiveCallbackGroup()
         self._is_stopping: Callable[[], bool] = lambda: False
         self._models = ModelService(
-            self, lambda name: self._monitor.forget_scores(name), lambda: self._is_stopping()
+            self, lambda name: self._monitor.forget_scores(name), lambda: self._is_stopping(), load
         )
         trigger, diagnostics = interfaces.OBJECT_TRIGGER, interfaces.DIAGNOSTICS
         self._triggers = self.create_publisher(
@@ -77,6 +86,13 @@ class InspectionNode(LifecycleNode):
             DiagnosticArray, diagnostics.name, interfaces.qos(diagnostics)
         )
         self.create_timer(self._config.diagnostics_period, self._publish_diagnostics)
+
+    def _why_fixed(self) -> str:
+        """Why parameters cannot be set now; '' = they can."""
+        _, state = self._state_machine.current_state
+        if state == 'unconfigured':
+            return ''
+        return f'the node is {state}: deactivate and clean up first'
 
     def start(self, is_stopping: Callable[[], bool]) -> None:
         """Configure and activate when the parameters say so.
@@ -102,7 +118,6 @@ class InspectionNode(LifecycleNode):
         """Read parameters, load and warm up the models, open the topics."""
         try:
             self._config = parameters.read_own(self, 'inspection_node')
-            self._config.check_cameras()
             layout = read_line_layout(self._config)
             self._rig = _rig(self._config)
             self._pieces = PieceViews()
@@ -404,9 +419,9 @@ def _monitor(config: InspectionNodeConfig) -> Monitor:
     )
 
 
-def main(args: list[str] | None = None) -> int:
-    """Console script."""
-    return run(InspectionNode, args, threads=4)
+def main(args: list[str] | None = None, load: Loader = load_inspector) -> int:
+    """Console script; ``load`` makes an inspector of a bundle."""
+    return run(lambda: InspectionNode(load), args, threads=4)
 
 
 if __name__ == '__main__':

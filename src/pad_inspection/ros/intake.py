@@ -23,7 +23,7 @@ from pad_inspection.datatypes import Inspection, Reason
 from pad_inspection.ros import conversions, interfaces
 from pad_inspection.ros.association import NO_PIECE, TriggerAssociation
 from pad_inspection.ros.belt import BeltAssociation
-from pad_inspection.ros.belt_layout import BeltLayout, read_layout
+from pad_inspection.ros.belt_layout import BeltLayout, read_layout_of
 from pad_inspection.ros.executor import QuickCallbackGroup
 from pad_inspection.ros.frame_queue import FrameQueue, QueuedFrame
 from pad_inspection.ros.message_age import MessageAge
@@ -47,13 +47,7 @@ def read_line_layout(config: InspectionNodeConfig) -> BeltLayout | None:
     """
     if config.association != 'belt':
         return None
-    if not config.belt_layout:
-        raise ValueError("parameter 'belt_layout' is empty, wanted a file (association: belt)")
-    layout = read_layout(Path(config.belt_layout))
-    missing = sorted(set(config.cameras) - set(layout.cameras))
-    if missing:
-        raise ValueError(f'{config.belt_layout} has no camera {", ".join(missing)}')
-    return layout
+    return read_layout_of(Path(config.belt_layout), config.cameras)
 
 
 class Intake:

@@ -53,8 +53,7 @@ class LineControllerNode(Node):
         super().__init__('line_controller_node')
         parameters.declare(self, 'line_controller_node')
         config = parameters.read_own(self, 'line_controller_node')
-        if not config.map_file:
-            raise ValueError("parameter 'map_file' is empty, wanted a YAML file (docs/plc.md)")
+        config.check_start()
         self.finished: int | None = None
         self._config = config
         variables = read_map(Path(config.map_file), config.endpoint)

@@ -1,8 +1,7 @@
-"""Loads the model that a URI names, with the inspector class that a parameter names."""
+"""Loads the model that a URI names."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,26 +37,33 @@ def bundle_path(uri: str) -> Path:
     return Path(uri)
 
 
+# Loads and warms up an inspector: (path of the bundle, overrides, check) -> inspector.
+Loader = Callable[[Path, dict, Callable[[], None]], Any]
+
+
 def load_inspector(
-    factory: str, path: Path, overrides: dict, check: Callable[[], None] = lambda: None
+    path: Path,
+    overrides: dict,
+    check: Callable[[], None] = lambda: None,
+    *,
+    inspector_class: type | None = None,
 ) -> Any:
-    """Load a model with the class that a parameter names, and run it once.
+    """Load a model and run it once.
 
     Args:
-        factory: 'module:name' of a class with from_bundle(path, config).
         path: the bundle.
         overrides: options that differ from the bundle's, nested.
         check: called between the steps, which take seconds; what it raises ends the loading.
+        inspector_class: another one than pipeline.Inspector, with its from_bundle(path, config).
 
     Raises:
-        ValueError: no such class, or bad options.
+        ValueError: bad options.
         FileNotFoundError, BundleError: see bundle.open_bundle.
     """
-    module, _, name = factory.partition(':')
-    try:
-        inspector_class = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"parameter 'inspector' is {factory!r}: {error}") from error
+    if inspector_class is None:
+        from pad_inspection.pipeline import Inspector
+
+        inspector_class = Inspector
     config = None
     if overrides:
         from pad_inspection.bundle_config import bundle_config

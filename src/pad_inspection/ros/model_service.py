@@ -13,13 +13,13 @@ from std_msgs.msg import Header
 
 from pad_inspection.ros import conversions, interfaces, parameters
 from pad_inspection.ros.model_loading import (
+    Loader,
     Model,
     bundle_path,
-    load_inspector,
     loaded_model,
     reload_result,
 )
-from pad_inspection.ros.models import ModelSet, parse_bundles
+from pad_inspection.ros.models import ModelSet
 from pad_inspection.ros.node_configs import InspectionNodeConfig
 
 
@@ -35,6 +35,7 @@ class ModelService:
         node: LifecycleNode,
         on_swap: Callable[[str], None],
         is_stopping: Callable[[], bool],
+        load: Loader,
     ):
         """Offer the service; no model yet.
 
@@ -42,10 +43,12 @@ class ModelService:
             node: whose parameters say what to load.
             on_swap: called with the product after another model was put in use.
             is_stopping: whether the node was told to end.
+            load: makes an inspector of a bundle.
         """
         self._node = node
         self._on_swap = on_swap
         self._is_stopping = is_stopping
+        self._load_inspector = load
         self._config: InspectionNodeConfig | None = None
         self._loading = threading.Lock()
         self._publisher = None
@@ -63,16 +66,11 @@ class ModelService:
         """Load all models and run each once.
 
         Raises:
-            ValueError, FileNotFoundError: see models.parse_bundles and load_inspector.
+            ValueError, FileNotFoundError: see the loader and model_loading.bundle_path.
             LoadingStoppedError: the node was told to end meanwhile.
         """
         self._config = config
-        uris = parse_bundles(config.bundle, config.bundles)
-        if config.object_type and len(uris) > 1 and config.object_type not in uris:
-            raise ValueError(
-                f"parameter 'object_type' is {config.object_type!r}, 'bundles' has {sorted(uris)}"
-            )
-        loaded = {name: self._load(uri) for name, uri in uris.items()}
+        loaded = {name: self._load(uri) for name, uri in config.uris().items()}
         self.models = ModelSet(
             loaded, margin=config.recognition_margin, only_product=config.object_type
         )
@@ -99,12 +97,12 @@ class ModelService:
             self._publisher.publish(message)
 
     def _load(self, uri: str) -> Model:
-        """Load a model. Raises as bundle_path and load_inspector, and LoadingStoppedError."""
+        """Load a model. Raises as bundle_path, the loader, and LoadingStoppedError."""
         path = bundle_path(uri)
         self._node.get_logger().info(f'loading {path}')
         begin = time.monotonic()
         overrides = parameters.read_inspection(self._node)
-        inspector = load_inspector(self._config.inspector, path, overrides, self._check)
+        inspector = self._load_inspector(path, overrides, self._check)
         self._check()
         self._node.get_logger().info(f'loaded {path} in {time.monotonic() - begin:.1f} s')
         stamp = self._node.get_clock().now().to_msg()

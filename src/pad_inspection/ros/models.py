@@ -19,32 +19,6 @@ from pad_inspection.text_safety import printable
 _MAX_REMEMBERED = 256
 
 
-def parse_bundles(bundle: str, bundles: tuple[str, ...]) -> dict[str, str]:
-    """Model URI of each product from the parameters.
-
-    Args:
-        bundle: URI of the only one.
-        bundles: 'product=URI' of several.
-
-    Raises:
-        ValueError: both or none are given, a name twice, or not in that form.
-    """
-    if bool(bundle) == bool(bundles):
-        raise ValueError(
-            f"parameter 'bundle' is {bundle!r} and 'bundles' is {list(bundles)}, wanted one of "
-            'them: the folder of a model bundle, or "product=folder" for each product'
-        )
-    if bundle:
-        return {'': bundle}
-    found: dict[str, str] = {}
-    for entry in bundles:
-        name, equals, uri = entry.partition('=')
-        if not (name and equals and uri) or name in found:
-            raise ValueError(f"parameter 'bundles': {entry!r}, wanted product=folder, each once")
-        found[name] = uri
-    return found
-
-
 class ModelSet:
     """Models by product; '' is the name of an only one. Thread-safe but for ``inspect``."""
 

@@ -1,14 +1,51 @@
-"""Options that belong to the nodes alone, as config dataclasses (see pad_inspection.config)."""
+"""Options that belong to the nodes alone, as config dataclasses (see pad_inspection.config).
+
+Each has ``check`` for what a single option cannot say, and ``check_start`` for what must be given
+before the node can work.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pad_inspection.checked_options import CheckedOptions, option
+from pad_inspection.config import DecisionConfig
+from pad_inspection.ros import names
+from pad_inspection.ros.belt_layout import read_layout_of
+from pad_inspection.ros.plc.variable_map import read_map
+from pad_inspection.ros.rig_file import read_rig
+
+
+class NodeOptions(CheckedOptions):
+    """What the options of all nodes have in common."""
+
+    def check(self) -> None:
+        """Check what options cannot say by themselves: names, files, what goes together.
+
+        Raises:
+            ValueError: what does not.
+            FileNotFoundError: a file that is named does not exist.
+        """
+
+    def check_start(self) -> None:
+        """Check that all is given that the node cannot do without.
+
+        Raises:
+            ValueError: what is missing.
+        """
+
+
+def check_cameras(cameras: Sequence[str]) -> None:
+    """Check the names of a node's cameras."""
+    if not cameras:
+        raise ValueError("parameter 'cameras' is empty, wanted at least one name")
+    names.check_names('cameras', cameras)
 
 
 @dataclass(frozen=True)
-class InspectionNodeConfig(CheckedOptions):
+class InspectionNodeConfig(NodeOptions):
     """What inspection_node needs to know beside the inspection itself."""
 
     bundle: str = option('', 'model bundle: a folder, file:///abs/path or package://name/path')
@@ -137,36 +174,85 @@ class InspectionNodeConfig(CheckedOptions):
         1.0, 'time between messages on /diagnostics', unit='s', low=0.05, high=3600.0
     )
     autostart: bool = option(True, 'configure and activate without a lifecycle manager')
-    inspector: str = option(
-        'pad_inspection.pipeline:Inspector',
-        'class that inspects, as module:name with from_bundle(path, config); for tests',
-    )
 
-    def check_cameras(self) -> None:
-        """Check what is said of the cameras.
-
-        Raises:
-            ValueError: there are none, or names do not go together.
-        """
-        if not self.cameras:
-            raise ValueError("parameter 'cameras' is empty, wanted at least one name")
+    def check(self) -> None:
+        """See NodeOptions."""
+        check_cameras(self.cameras)
+        names.check_names('image_topic', [self.image_topic])
+        names.check_names('image_topics', self.image_topics, unique=False)
+        names.check_names('distorted_cameras', self.distorted_cameras)
+        names.check_known('distorted_cameras', self.distorted_cameras, self.cameras)
         if self.image_topics and len(self.image_topics) != len(self.cameras):
             raise ValueError(
                 f"parameter 'image_topics' has {len(self.image_topics)} names, wanted one for "
                 f'each of {len(self.cameras)} cameras'
             )
-        unknown = sorted(set(self.distorted_cameras) - set(self.cameras))
-        if unknown:
+        if self.image_topics and self.compressed:
             raise ValueError(
-                f"parameter 'distorted_cameras' has {unknown}, wanted some of {self.cameras}"
+                "parameter 'compressed' does nothing where image_topics is given: let the names "
+                'there end in /compressed'
             )
+        if self.distorted_cameras and not self.rectified:
+            raise ValueError("parameter 'distorted_cameras' does nothing where rectified is false")
+        self._check_belt()
+        if self.rig:
+            read_rig(Path(self.rig), self.cameras)
+        if self.bundle or self.bundles:
+            self.uris()
+
+    def _check_belt(self) -> None:
+        """Check that a belt layout is there where it is needed, and only there."""
+        if self.association != 'belt':
+            if self.belt_layout:
+                raise ValueError(
+                    f"parameter 'belt_layout' does nothing where association is "
+                    f'{self.association}, wanted association: belt'
+                )
+            return
+        if not self.belt_layout:
+            raise ValueError("parameter 'belt_layout' is empty, wanted a file (association: belt)")
+        read_layout_of(Path(self.belt_layout), self.cameras)
+
+    def check_start(self) -> None:
+        """See NodeOptions; without autostart a bundle may be set later."""
+        if self.autostart:
+            self.uris()
+
+    def uris(self) -> dict[str, str]:
+        """Model URI of each product; of an only one under ''.
+
+        Raises:
+            ValueError: both or none of bundle and bundles are given, a product twice, not in the
+                form product=URI, or object_type is none of them.
+        """
+        if bool(self.bundle) == bool(self.bundles):
+            raise ValueError(
+                f"parameter 'bundle' is {self.bundle!r} and 'bundles' is {list(self.bundles)}, "
+                'wanted one of them: the folder of a model bundle, or "product=folder" for each '
+                'product'
+            )
+        if self.bundle:
+            return {'': self.bundle}
+        found: dict[str, str] = {}
+        for entry in self.bundles:
+            name, equals, uri = entry.partition('=')
+            if not (name.strip() and name.isprintable() and equals and uri) or name in found:
+                raise ValueError(
+                    f"parameter 'bundles': {entry!r}, wanted product=folder, each once"
+                )
+            found[name] = uri
+        if self.object_type and self.object_type not in found:
+            raise ValueError(
+                f"parameter 'object_type' is {self.object_type!r}, 'bundles' has {sorted(found)}"
+            )
+        return found
 
     def topic_names(self) -> dict[str, str]:
         """Name of the image topic of each camera."""
         suffix = '/compressed' if self.compressed else ''
         same = f'{self.image_topic}{suffix}'
-        names = self.image_topics or [same] * len(self.cameras)
-        return {camera: f'{camera}/{name}' for camera, name in zip(self.cameras, names)}
+        topics = self.image_topics or [same] * len(self.cameras)
+        return {camera: f'{camera}/{topic}' for camera, topic in zip(self.cameras, topics)}
 
     def is_rectified(self, camera: str) -> bool:
         """Whether images of a camera are rectified."""
@@ -174,7 +260,7 @@ class InspectionNodeConfig(CheckedOptions):
 
 
 @dataclass(frozen=True)
-class RejectNodeConfig(CheckedOptions):
+class RejectNodeConfig(NodeOptions):
     """What reject_node needs to know beside the decision rules."""
 
     cameras: tuple = option(('camera',), 'names of the cameras whose results are fused')
@@ -283,64 +369,48 @@ class RejectNodeConfig(CheckedOptions):
         1.0, 'time between messages on /diagnostics', unit='s', low=0.05, high=3600.0
     )
 
+    def check(self, decision: DecisionConfig | None = None) -> None:
+        """See NodeOptions; ``decision`` are the rules of this node, None = the defaults."""
+        decision = DecisionConfig() if decision is None else decision
+        check_cameras(self.cameras)
+        names.check_names('required_cameras', self.required_cameras)
+        names.check_known('required_cameras', self.required_cameras, self.cameras)
+        self._check_gate()
+        if self.forget_after < self.object_timeout:
+            raise ValueError(
+                f'forget_after is {self.forget_after:g} s, wanted object_timeout '
+                f'({self.object_timeout:g} s) or more: late results of a decided piece would be '
+                'taken for another one'
+            )
+        decision.check()
+        views = self.expected_views
+        if self.belt_layout:
+            layout = read_layout_of(Path(self.belt_layout), self.cameras)
+            views = layout.views_per_camera * len(self.cameras)
+        if 0 < views < decision.min_views:
+            raise ValueError(
+                f'decision.min_views is {decision.min_views}, but only {views} views of an object '
+                f'come ({"belt_layout" if self.belt_layout else "expected_views"}): none would '
+                'ever pass'
+            )
 
-@dataclass(frozen=True)
-class ReplayNodeConfig(CheckedOptions):
-    """What replay_node plays, and how."""
-
-    class_dir: str = option('', 'dataset folder whose test images are played')
-    bag: str = option('', 'rosbag2 folder (mcap or sqlite3) to play instead')
-    topics: tuple = option((), 'topics of the bag to play; empty: images, CameraInfo and triggers')
-    limit: int = option(0, 'play at most so many pieces; 0: all', low=0)
-    rate: float = option(2.0, 'pieces per second; of a bag: speed factor', low=0.001, high=1000.0)
-    max_in_flight: int = option(
-        1, 'images sets without all results before the replay waits; 0: never waits', low=0
-    )
-    result_timeout: float = option(
-        60.0,
-        'a result that has not come after this counts as lost',
-        unit='s',
-        low=0.1,
-        high=86400.0,
-    )
-    startup_timeout: float = option(
-        120.0, 'the other nodes must be ready after this', unit='s', low=0.1, high=86400.0
-    )
-    min_listeners: int = option(
-        1, 'subscribers to the triggers and images that must be there before playing', low=0
-    )
-    wait_for_model: bool = option(
-        True, 'play only when an inspection node has announced its model'
-    )
-    wait_for_results: bool = option(True, 'false: only play, results are none of its business')
-    exit_when_done: bool = option(False, 'end the node after the last result')
-    image_topic: str = option('image_rect_color', 'name of the image topic below the camera')
-
-
-@dataclass(frozen=True)
-class ViewerNodeConfig(CheckedOptions):
-    """What viewer_node shows, and where."""
-
-    cameras: tuple = option(('camera',), 'names of the cameras that are shown')
-    host: str = option(
-        '127.0.0.1',
-        'address to listen on; 0.0.0.0 shows the line to everybody in the network, without a '
-        'password',
-    )
-    port: int = option(8080, 'port of the web page; 0: a free one', low=0, high=65535)
-    host_names: tuple = option(
-        (),
-        'names under which browsers may ask for the page, besides addresses, localhost and the '
-        'name of the computer',
-    )
-    max_connections: int = option(
-        64, 'connections at once; each page that is open holds one', low=2, high=1000
-    )
-    num_pieces: int = option(20, 'pieces that are listed', low=1, high=1000)
+    def _check_gate(self) -> None:
+        """Check that an object reaches the gate after its signal."""
+        if not self.belt_speed:
+            return
+        distance = self.gate_position - self.trigger_position
+        seconds = distance / self.belt_speed - self.gate_latency - self.trigger_delay
+        if seconds <= 0:
+            raise ValueError(
+                f'a piece gets from trigger_position {self.trigger_position:g} m to '
+                f'gate_position {self.gate_position:g} m at {self.belt_speed:g} m/s before '
+                f'gate_latency {self.gate_latency:g} s + trigger_delay '
+                f'{self.trigger_delay:g} s are over: move the gate, or lower one of them'
+            )
 
 
 @dataclass(frozen=True)
-class LineControllerNodeConfig(CheckedOptions):
+class LineControllerNodeConfig(NodeOptions):
     """How line_controller_node talks to the line controller (PLC)."""
 
     map_file: str = option(
@@ -376,3 +446,13 @@ class LineControllerNodeConfig(CheckedOptions):
     diagnostics_period: float = option(
         1.0, 'time between messages on /diagnostics', unit='s', low=0.05, high=3600.0
     )
+
+    def check(self) -> None:
+        """See NodeOptions."""
+        if self.map_file:
+            read_map(Path(self.map_file), self.endpoint)
+
+    def check_start(self) -> None:
+        """See NodeOptions."""
+        if not self.map_file:
+            raise ValueError("parameter 'map_file' is empty, wanted a YAML file (docs/plc.md)")

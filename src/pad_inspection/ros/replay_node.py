@@ -59,14 +59,11 @@ class ReplayNode(Node):
         """Source that the parameters name.
 
         Raises:
-            ValueError: none or both are named, or it is damaged.
+            ValueError: none is named, or it is damaged.
             FileNotFoundError: it does not exist.
         """
         config = self._config
-        if bool(config.class_dir) == bool(config.bag):
-            raise ValueError(
-                f'class_dir is {config.class_dir!r} and bag is {config.bag!r}, wanted one of them'
-            )
+        config.check_start()
         if config.bag:
             return BagSource(config.bag, config.image_topic, config.topics)
         return DatasetSource(config.class_dir, config.image_topic, config.limit)

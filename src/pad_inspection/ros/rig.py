@@ -1,9 +1,5 @@
 """Views of one exposure help each other: cameras that are fixed to each other, fired together.
 
-    cameras:                 # pose of each optical frame in any common frame, m
-      left: {translation: [0, 0, 0], rotation_xyzw: [0, 0, 0, 1]}
-      right: {translation: [0.3, 0, 0], rotation_xyzw: [0, 0, 0, 1]}
-
 An image that is not localised alone waits until the other images of its exposure have been
 inspected, and is then inspected from where they saw the piece.
 """
@@ -13,13 +9,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pad_inspection.datatypes import Frame, Inspection, PoseEstimate, PoseStatus, Reason, Rigid3
-from pad_inspection.geometry import invert
 from pad_inspection.object_inspection import inspect_from_others
-from pad_inspection.ros.belt_layout import pose_of
 from pad_inspection.ros.frame_queue import QueuedFrame
 from pad_inspection.ros.model_loading import Model
 
@@ -53,48 +46,6 @@ class _View:
     pose: PoseEstimate
     product: str
     model: Model | None
-
-
-def read_rig(path: Path, cameras: Sequence[str]) -> dict[str, Rigid3]:
-    """Read the file of a rig.
-
-    Args:
-        path: YAML file.
-        cameras: of this node; others in the file are left out.
-
-    Returns:
-        Camera -> cam_from_rig.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: what is wrong in it; starts with the path.
-    """
-    import yaml
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'rig {str(path)!r} does not exist')
-    try:
-        return _parse(yaml.safe_load(path.read_text()), cameras)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f'{path}: {error}') from error
-
-
-def _parse(content: Any, cameras: Sequence[str]) -> dict[str, Rigid3]:
-    """See read_rig."""
-    if not isinstance(content, dict) or set(content) != {'cameras'}:
-        raise ValueError('wanted one mapping "cameras": name -> translation, rotation_xyzw')
-    given = content['cameras']
-    if not isinstance(given, dict):
-        raise ValueError(f'cameras is {given!r}, wanted a mapping of names to poses')
-    poses = {str(name): pose_of(pose, f'camera {name}') for name, pose in given.items()}
-    found = {name: invert(pose) for name, pose in poses.items() if name in cameras}
-    if len(found) < 2:
-        raise ValueError(
-            f'has {sorted(poses)}, wanted two or more of the cameras of this node, which are '
-            f'{list(cameras)}'
-        )
-    return found
 
 
 class RigViews:

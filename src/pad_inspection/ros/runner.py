@@ -14,6 +14,8 @@ import sys
 import threading
 from collections.abc import Callable
 
+from pad_inspection.ros import parameters
+
 # A node ends itself when the process with this id is gone (set by graph.py).
 PARENT_VARIABLE = 'PAD_PARENT_PID'
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -62,6 +64,7 @@ def run(make_node: Callable, args: list[str] | None = None, *, threads: int = 2)
         Exit code: 0 after a signal, 1 or 2 after a failure that was told on stderr.
     """
     import rclpy
+    from rclpy.exceptions import ParameterException
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
@@ -73,7 +76,13 @@ def run(make_node: Callable, args: list[str] | None = None, *, threads: int = 2)
     # where each thread stands, on stderr: for a node that does not answer
     faulthandler.register(signal.SIGUSR1)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    words = sys.argv if args is None else args
+    try:
+        parameters.check_files_of(words)
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f'node: {" ".join(str(error).split())}', file=sys.stderr, flush=True)
+        return 2
     executor = SingleThreadedExecutor() if threads == 1 else LineExecutor(threads)
     # goes on when a signal has come: the executor may begin a wait at that very moment
     spun = threading.Event()
@@ -84,9 +93,9 @@ def run(make_node: Callable, args: list[str] | None = None, *, threads: int = 2)
             node = make_node()
             executor.add_node(node)
             getattr(node, 'start', lambda is_stopping: None)(stop.is_set)
-        except (NodeFailedError, ValueError, FileNotFoundError) as error:
+        except (NodeFailedError, ValueError, OSError, ParameterException) as error:
             name = 'node' if node is None else node.get_name()
-            print(f'{name}: {error}', file=sys.stderr, flush=True)
+            print(f'{name}: {" ".join(str(error).split())}', file=sys.stderr, flush=True)
             return getattr(error, 'exit_code', 2)
         waker.start()
         while not stop.is_set() and rclpy.ok() and not _orphaned():

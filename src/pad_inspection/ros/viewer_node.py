@@ -29,8 +29,6 @@ class ViewerNode(Node):
         super().__init__('viewer_node')
         parameters.declare(self, 'viewer_node')
         config = parameters.read_own(self, 'viewer_node')
-        if not config.cameras:
-            raise ValueError("parameter 'cameras' is empty, wanted at least one name")
         self._state = ViewerState(config.cameras, num_pieces=config.num_pieces)
         self._server = ViewerServer(
             self._state,

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pad_inspection.yaml_files import read_yaml
+
 # Name -> (written by us, allowed types, must be there, what it is).
 VARIABLES: dict[str, tuple[bool, tuple[str, ...], bool, str]] = {
     'heartbeat': (True, ('uint16',), True, 'changes with every beat'),
@@ -122,14 +124,12 @@ def read_map(path: Path, endpoint: str = '') -> VariableMap:
         FileNotFoundError: there is no such file.
         ValueError: what is wrong in it and what was wanted; starts with the path.
     """
-    import yaml
-
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'map_file {str(path)!r} does not exist')
     try:
-        return _parse(yaml.safe_load(path.read_text()), endpoint)
-    except (yaml.YAMLError, ValueError) as error:
+        return _parse(read_yaml(path), endpoint)
+    except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
 
 
