@@ -17,9 +17,21 @@ LAYERS = [
     {'datatypes'},
     {'geometry', 'checked_options', 'presets'},
     {'config'},
-    {'images', 'bundle', 'nerf_files', 'colmap_files', 'dataset', 'drawing', 'distances'},
+    {
+        'images',
+        'npz_files',
+        'bundle_folders',
+        'bundle',
+        'bundle_writing',
+        'bundle_signature',
+        'nerf_files',
+        'colmap_files',
+        'dataset',
+        'drawing',
+        'distances',
+    },
     {'networks', 'rendering'},
-    {'regions', 'surface', 'free_space', 'calibration', 'bundle_config'},
+    {'regions', 'surface', 'free_space', 'calibration_checks', 'calibration', 'bundle_config'},
     {'localization', 'background', 'comparison', 'joined_views'},
     {
         'decision',
@@ -52,6 +64,7 @@ CONFINED = {
     'kornia': {'networks'},
     'pymodbus': {'ros.plc'},
     'asyncua': {'ros.plc'},
+    'cryptography': {'bundle_signature', 'ros.plc'},
 }
 
 

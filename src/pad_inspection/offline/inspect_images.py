@@ -51,6 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=('auto', 'cpu', 'cuda'),
         help='where splats are drawn and networks run (default: as in the options)',
     )
+    parser.add_argument(
+        '--require-signature',
+        type=Path,
+        action='append',
+        default=[],
+        metavar='KEY',
+        help='refuse a bundle that is not signed with this public key (or one of several)',
+    )
 
 
 def _finite(value: float) -> float | None:
@@ -114,7 +122,9 @@ def write_pictures(inspection: Inspection, stem: Path) -> None:
         images.write(stem.with_name(f'{stem.name}_reference.png'), inspection.reference)
 
 
-def load_inspector(bundle: Path, config: Path | None, device: str | None):
+def load_inspector(
+    bundle: Path, config: Path | None, device: str | None, trusted_keys: Sequence[Path] = ()
+):
     """Inspector of a bundle with the options of a YAML file and of the command line."""
     import yaml
 
@@ -132,7 +142,7 @@ def load_inspector(bundle: Path, config: Path | None, device: str | None):
             raise ValueError(f'{config}: {error}') from error
     if device is not None:
         values = from_dict(InspectionConfig, {'rendering': {'device': device}}, values)
-    return Inspector.from_bundle(bundle, values)
+    return Inspector.from_bundle(bundle, values, trusted_keys)
 
 
 def _stems(paths: list[Path]) -> list[str]:
@@ -206,7 +216,9 @@ def run(arguments: argparse.Namespace) -> int:
     names = _stems(arguments.images)
     camera = read_camera(arguments.camera)
     _check_sizes(arguments.images, camera, arguments.camera)
-    inspector = load_inspector(arguments.bundle, arguments.config, arguments.device)
+    inspector = load_inspector(
+        arguments.bundle, arguments.config, arguments.device, arguments.require_signature
+    )
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows, verdict = [], ''
     # opened first: a folder that cannot be written is told before anything is inspected

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,11 @@ def bundle_path(uri: str) -> Path:
 
 
 def load_inspector(
-    factory: str, path: Path, overrides: dict, check: Callable[[], None] = lambda: None
+    factory: str,
+    path: Path,
+    overrides: dict,
+    check: Callable[[], None] = lambda: None,
+    trusted_keys: Sequence[str] = (),
 ) -> Any:
     """Load a model with the class that a parameter names, and run it once.
 
@@ -48,10 +52,12 @@ def load_inspector(
         path: the bundle.
         overrides: options that differ from the bundle's, nested.
         check: called between the steps, which take seconds; what it raises ends the loading.
+        trusted_keys: files of public keys, one of which must have signed the bundle; none = any
+            bundle is taken.
 
     Raises:
         ValueError: no such class, or bad options.
-        FileNotFoundError, BundleError: see bundle.open_bundle.
+        FileNotFoundError, BundleError: see pipeline.Inspector.from_bundle.
     """
     module, _, name = factory.partition(':')
     try:
@@ -66,7 +72,9 @@ def load_inspector(
         base = None if 'preset' in overrides else bundle_config(path)
         config = from_dict(InspectionConfig, overrides, base)
     check()
-    inspector = inspector_class.from_bundle(path, config)
+    # an inspector for tests knows no signatures
+    signed = {'trusted_keys': [Path(key) for key in trusted_keys]} if trusted_keys else {}
+    inspector = inspector_class.from_bundle(path, config, **signed)
     check()
     inspector.warm_up()
     return inspector

@@ -102,7 +102,9 @@ class ModelService:
         self._node.get_logger().info(f'loading {path}')
         begin = time.monotonic()
         overrides = parameters.read_inspection(self._node)
-        inspector = load_inspector(self._config.inspector, path, overrides, self._check)
+        inspector = load_inspector(
+            self._config.inspector, path, overrides, self._check, self._config.require_signature
+        )
         self._check()
         self._node.get_logger().info(f'loaded {path} in {time.monotonic() - begin:.1f} s')
         stamp = self._node.get_clock().now().to_msg()
