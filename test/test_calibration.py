@@ -20,6 +20,8 @@ CALIBRATION = Calibration(
     expected_residual=np.array([0.25, 0.5], np.float32),
     score_max=1.8,
     surface_threshold=0.5,
+    min_agreement=0.5,
+    sure_agreement=0.65,
     joined_pixel_threshold=0.7,
     joined_image_threshold=0.9,
     level_statistics={'names': ['color'], 'mean': [0.1], 'std': [0.2]},
@@ -101,7 +103,7 @@ def test_a_threshold_that_is_no_number_above_0_is_named(tmp_path, name, value):
         'score_max': [1e9, float('nan')],
         'visible_places': [-1, 1.5, True],
         'min_inliers': ['x', -1, 1.5, True],
-        'min_agreement': [float('nan'), -2, 1.01],
+        'min_agreement': [float('nan'), -2, 1.01, 0.4, 0.7],
         'sure_agreement': [float('nan'), -1.1, 2],
         'min_silhouette_iou': [float('nan'), -0.1, 1.1],
         'min_sharpness': [1e-9, 0.49, 1.1],
@@ -199,12 +201,14 @@ class TestOfBundle:
             {'object_threshold': 1e9},
             {'surface_threshold': 1e9},
             {'wanted_false_reject_rate': 0.01, 'image_threshold': 5.392004966735841},
-            {'min_agreement': -1.0, 'sure_agreement': -1.0},
+            {'sure_agreement': -1.0, 'min_agreement': -1.0},
+            {'min_agreement': -1.0},
+            {'min_inliers': 0},
         ],
     )
     def test_a_stranger_cannot_let_all_pass(self, demo_bundle, tmp_path, values):
         path = with_calibration(copy_of(demo_bundle, tmp_path / 'b'), **values)
-        with pytest.raises(BundleError, match=next(iter(values)).replace('min_', '')):
+        with pytest.raises(BundleError, match=next(iter(values))):
             self.load(path)
 
     def test_statistics_of_distances_that_cannot_be_are_refused(self, demo_bundle, tmp_path):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LEAST_SHARPNESS = 0.5
 """Edges of half the slope are twice as wide, and hide small defects: no limit is below."""
+POSE_LIMIT_SLACK = 0.15
+"""Normal views vary more than the few that are seen: limits on poses are relaxed by this."""
 LEAST_NORMALS = 3
 """Fewer normal views teach no threshold."""
 
@@ -37,7 +39,7 @@ _NUMBERS: dict[str, tuple[type, float, float]] = {
     'score_max': (float, 0.0, math.inf),
     'min_inliers': (int, 0, 1_000_000),
     'min_silhouette_iou': (float, 0.0, 1.0),
-    'min_agreement': (float, -1.15, 1.0),
+    'min_agreement': (float, -1.0 - POSE_LIMIT_SLACK, 1.0),
     'sure_agreement': (float, -1.0, 1.0),
     'min_sharpness': (float, LEAST_SHARPNESS, 1.0),
     'num_normals': (int, LEAST_NORMALS, 10_000_000),
@@ -79,6 +81,7 @@ def check_calibration(calibration: Calibration) -> None:
       ``score_max``.
     - The object threshold is at most what the worst of 100 views exceeds with the wanted rate,
       when views scatter about their median as the normal ones do (log-normal).
+    - Poses are trusted down to 0.15 below the least agreement of a normal view, and no further.
     - Residuals are those of maps, so none is above ten times the highest normal score.
 
     Raises:
@@ -87,7 +90,9 @@ def check_calibration(calibration: Calibration) -> None:
     for name, (kind, low, high) in _NUMBERS.items():
         value = getattr(calibration, name)
         if not _is_number(value, kind) or not low <= value <= high:
-            raise ValueError(f'{name} is {value!r}, wanted {kind.__name__} of {low} to {high}')
+            wanted = 'an integer' if kind is int else 'a number'
+            limits = f'{low:g} or more' if math.isinf(high) else f'{low:g} to {high:g}'
+            raise ValueError(f'{name} is {value!r}, wanted {wanted} of {limits}')
     for name in _ABOVE_ZERO:
         if not getattr(calibration, name) > 0:
             raise ValueError(f'{name} is {getattr(calibration, name)!r}, wanted a number above 0')
@@ -101,10 +106,11 @@ def check_calibration(calibration: Calibration) -> None:
         )
     _check_sources(calibration.sources)
     _check_statistics(calibration.level_statistics)
-    if calibration.min_agreement > calibration.sure_agreement:
+    least = calibration.sure_agreement - POSE_LIMIT_SLACK
+    if not least - _ROUNDING <= calibration.min_agreement <= calibration.sure_agreement:
         raise ValueError(
-            f'min_agreement is {calibration.min_agreement}, wanted at most sure_agreement '
-            f'({calibration.sure_agreement})'
+            f'min_agreement is {calibration.min_agreement}, wanted {least:.4g} (sure_agreement '
+            f'less {POSE_LIMIT_SLACK}) to {calibration.sure_agreement}'
         )
     _check_thresholds(calibration)
     residual = calibration.expected_residual
@@ -136,6 +142,12 @@ def check_for_options(calibration: Calibration, config: InspectionConfig) -> Non
         raise ValueError(
             f'sure_agreement is {calibration.sure_agreement}, wanted at least '
             f'refinement.min_agreement ({least}), which all normal views reach'
+        )
+    least = math.floor(config.localization.min_inliers * (1 - POSE_LIMIT_SLACK))
+    if calibration.min_inliers < least:
+        raise ValueError(
+            f'min_inliers is {calibration.min_inliers}, wanted at least {least}: normal views '
+            f'have localization.min_inliers ({config.localization.min_inliers}) or more'
         )
     statistics = calibration.level_statistics
     for name, *values in zip(statistics['names'], statistics['mean'], statistics['std']):

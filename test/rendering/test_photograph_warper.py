@@ -161,6 +161,11 @@ def test_damage_is_told(photographs, tmp_path):
     fewer.save(tmp_path)
     with pytest.raises(ValueError, match='holds no photographs'):
         Photographs.load(tmp_path / FILE)
+    large = dataclasses.replace(photographs.cameras[0], width=30_000)
+    cameras = (large, *photographs.cameras[1:])
+    dataclasses.replace(photographs, cameras=cameras).save(tmp_path)
+    with pytest.raises(ValueError, match='larger than 800 px'):
+        Photographs.load(tmp_path / FILE)
     broken = dataclasses.replace(photographs, encoded=(b'none',) * len(photographs))
     with pytest.raises(ValueError, match='photograph 000 .* is not a readable picture'):
         broken.picture(0)

@@ -18,7 +18,7 @@ import numpy as np
 
 from pad_inspection import images
 from pad_inspection.calibration import Calibration
-from pad_inspection.calibration_checks import LEAST_NORMALS, LEAST_SHARPNESS
+from pad_inspection.calibration_checks import LEAST_NORMALS, LEAST_SHARPNESS, POSE_LIMIT_SLACK
 from pad_inspection.config import BuildConfig, CalibrationConfig
 from pad_inspection.datatypes import Frame, Gaussians, Rigid3
 from pad_inspection.observation import Observation
@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 # A pose that is farther off than this is no sample of a well localised normal view.
 GOOD_POSE_PX = 2.0
-# Normal views vary more than the few that are seen here: limits on poses are relaxed by this.
-POSE_LIMIT_SLACK = 0.15
 # The least sharpness that is asked for is never above the second: normal views on synthetic
 # backgrounds say nothing of the lens of the line.
 SHARPNESS_LIMITS = (LEAST_SHARPNESS, 0.6)
