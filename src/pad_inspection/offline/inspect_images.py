@@ -31,11 +31,14 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pad_inspection.datatypes import Camera, Inspection
 from pad_inspection.text_safety import MAX_TEXT_LENGTH, printable
 from pad_inspection.whole_files import replacing, write_text
+
+if TYPE_CHECKING:
+    from pad_inspection.config import InspectionConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,11 +129,18 @@ def load_inspector(
     bundle: Path, config: Path | None, device: str | None, trusted_keys: Sequence[Path] = ()
 ):
     """Inspector of a bundle with the options of a YAML file and of the command line."""
+    from pad_inspection.pipeline import Inspector
+
+    values = inspection_options(bundle, config, device)
+    return Inspector.from_bundle(bundle, values, trusted_keys)
+
+
+def inspection_options(bundle: Path, config: Path | None, device: str | None) -> InspectionConfig:
+    """The options of a bundle, changed by a YAML file and the command line."""
     import yaml
 
     from pad_inspection.bundle_config import bundle_config
     from pad_inspection.config import InspectionConfig, from_dict
-    from pad_inspection.pipeline import Inspector
 
     values = bundle_config(bundle)
     if config is not None:
@@ -142,7 +152,7 @@ def load_inspector(
             raise ValueError(f'{config}: {error}') from error
     if device is not None:
         values = from_dict(InspectionConfig, {'rendering': {'device': device}}, values)
-    return Inspector.from_bundle(bundle, values, trusted_keys)
+    return values
 
 
 def _stems(paths: list[Path]) -> list[str]:

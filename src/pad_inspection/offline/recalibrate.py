@@ -132,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from pad_inspection import images
     from pad_inspection.bundle import open_bundle
-    from pad_inspection.bundle_config import build_config, stored_options
+    from pad_inspection.bundle_config import build_config, noted_files, stored_options
     from pad_inspection.bundle_writing import check_target, writing_bundle
     from pad_inspection.dataset import read_camera
     from pad_inspection.offline.inspect_images import load_inspector
@@ -155,7 +155,8 @@ def run(arguments: argparse.Namespace) -> int:
         progress=lambda items: tqdm(items, desc='calibrate', unit='image'),
     )
     manifest = {k: v for k, v in bundle.manifest.items() if k not in ('files', 'format_version')}
-    manifest['model_version'] = f'{manifest["model_version"].split("+")[0]}+line{len(frames)}'
+    version = manifest.get('model_version', '').split('+')[0]
+    manifest['model_version'] = f'{version}+line{len(frames)}'
     manifest['calibration'] = {
         'num_normals': new.num_normals,
         'sources': new.sources,
@@ -163,6 +164,7 @@ def run(arguments: argparse.Namespace) -> int:
         'image_threshold': new.image_threshold,
     }
     manifest['config'] = {**manifest['config'], 'inspection': stored_options(inspector.config)}
+    manifest['weights'] = {**manifest.get('weights', {}), **noted_files(inspector.config)}
     with writing_bundle(out, manifest) as folder:
         for name in bundle.manifest['files']:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
