@@ -8,7 +8,11 @@ from helpers.bundle_variants import copy_of, with_calibration, with_right_checks
 from pad_inspection.bundle import BundleError, open_bundle
 from pad_inspection.bundle_config import calibrated_config
 from pad_inspection.calibration import Calibration
-from pad_inspection.calibration_checks import threshold_rank
+from pad_inspection.calibration_checks import check_visible_places, threshold_rank
+from pad_inspection.localization.reference import ReferenceModel
+from pad_inspection.rendering.gaussians import read_ply
+from pad_inspection.rendering.renderer import SplatScene
+from pad_inspection.surface import create_places, visible_places
 
 CALIBRATION = Calibration(
     image_threshold=1.2,
@@ -48,7 +52,8 @@ def test_round_trip(tmp_path):
 
 
 def test_no_threshold_holds_for_other_options():
-    other = CALIBRATION.without_thresholds(keep_statistics=True)
+    other = replace(CALIBRATION, visible_places=9).without_thresholds(keep_statistics=True)
+    assert other.visible_places == 0
     assert np.isnan([other.image_threshold, other.pixel_threshold]).all()
     assert other.surface_threshold == other.joined_pixel_threshold == 0
     assert other.joined_image_threshold == 0
@@ -217,3 +222,31 @@ class TestOfBundle:
         statistics['std'] = [1e9] * len(statistics['std'])
         with pytest.raises(BundleError, match='level_statistics of features_2'):
             self.load(with_calibration(path, level_statistics=statistics))
+
+
+@pytest.fixture(scope='module')
+def demo_model(demo_bundle):
+    """Places, scene and views of the model of the demo."""
+    gaussians = read_ply(demo_bundle / 'gaussians.ply')
+    views = ReferenceModel.load(demo_bundle / 'features.npz').views
+    return create_places(gaussians, 0.05), SplatScene(gaussians, 'cpu'), views
+
+
+def showing(number):
+    return replace(CALIBRATION, visible_places=number)
+
+
+@pytest.mark.parametrize('number', [0.3, 0.8, 1.01])
+def test_a_piece_cannot_be_said_to_show_less_surface_than_it_has(demo_model, number):
+    """Else any view would make up for those that nobody could judge."""
+    number = round(number * len(demo_model[0]))
+    with pytest.raises(ValueError, match=f'visible_places is {number}, wanted'):
+        check_visible_places(showing(number), *demo_model)
+
+
+def test_visible_places_as_they_are_hold(demo_model):
+    places, scene, views = demo_model
+    seen = visible_places(places, scene, views)
+    for number in (0, seen, len(places)):
+        check_visible_places(showing(number), *demo_model)
+    check_visible_places(showing(7), None, scene, views)

@@ -89,6 +89,7 @@ class Calibration:
             image_threshold=math.nan,
             pixel_threshold=math.nan,
             surface_threshold=0.0,
+            visible_places=0,
             joined_pixel_threshold=0.0,
             joined_image_threshold=0.0,
             level_statistics=self.level_statistics if keep_statistics else None,

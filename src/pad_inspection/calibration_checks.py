@@ -8,16 +8,19 @@ a signature.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pad_inspection.config import InspectionConfig
+from pad_inspection.datatypes import Camera, Rigid3
 
 if TYPE_CHECKING:
     from pad_inspection.calibration import Calibration
+    from pad_inspection.rendering.renderer import SplatScene
+    from pad_inspection.surface import SurfacePlaces
 
 LEAST_SHARPNESS = 0.5
 """Edges of half the slope are twice as wide, and hide small defects: no limit is below."""
@@ -58,6 +61,10 @@ _ROUNDING = 1e-5
 _MOST_VIEWS = 100
 # The limit is a quantile of drawn objects.
 _DRAWING_SLACK = 1.1
+# Enough to see nearly all that the model's views see. They may be drawn a little otherwise than
+# when the model was built, on another device.
+_CHECKED_VIEWS = 8
+_VISIBLE_SLACK = 0.9
 # Distances of unit vectors, and of colours in Lab over 100, are below; squared distances of
 # features that are no unit vectors have no limit.
 _MAX_DISTANCE = 4.0
@@ -157,6 +164,39 @@ def check_for_options(calibration: Calibration, config: InspectionConfig) -> Non
                 f'level_statistics of {name} are {values[0]:.4g} +- {values[1]:.4g}, wanted '
                 f'distances of 0 to {_MAX_DISTANCE:g}'
             )
+
+
+def check_visible_places(
+    calibration: Calibration,
+    places: SurfacePlaces | None,
+    scene: SplatScene,
+    views: Sequence[tuple[Camera, Rigid3]],
+) -> None:
+    """Check how many places of the surface are said to be visible, against a few of the views.
+
+    With too small a number any view would seem to show all of the piece.
+
+    Args:
+        calibration: says how many, 0 = not known.
+        places: of the model, None where views are not joined there.
+        scene: the model.
+        views: camera and pose of the model's own views.
+
+    Raises:
+        ValueError: these views alone show more places.
+    """
+    from pad_inspection.surface import visible_places
+
+    number = calibration.visible_places
+    if number == 0 or places is None:
+        return
+    chosen = np.unique(np.linspace(0, len(views) - 1, _CHECKED_VIEWS).astype(int))
+    seen = visible_places(places, scene, [views[i] for i in chosen])
+    if not _VISIBLE_SLACK * seen <= number <= len(places):
+        raise ValueError(
+            f'visible_places is {number}, wanted {math.ceil(_VISIBLE_SLACK * seen)} to '
+            f'{len(places)}: {len(chosen)} views of the model show {seen}'
+        )
 
 
 def _is_number(value, kind: type) -> bool:

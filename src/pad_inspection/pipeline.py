@@ -23,6 +23,7 @@ from pad_inspection.bundle import Bundle, open_bundle
 from pad_inspection.bundle_config import calibrated_config, sections_changed
 from pad_inspection.bundle_signature import require_signature
 from pad_inspection.calibration import Calibration
+from pad_inspection.calibration_checks import check_visible_places
 from pad_inspection.config import InspectionConfig
 from pad_inspection.datatypes import (
     Camera,
@@ -96,9 +97,7 @@ class Inspector:
         from pad_inspection.rendering.renderer import SplatScene
         from pad_inspection.surface import create_places
 
-        if networks is None and bundle is not None:
-            networks = ProductNetworks.of_bundle(bundle)
-        networks = networks or ProductNetworks()
+        networks = networks or ProductNetworks.of_bundle(bundle)
         self.networks = networks
         self.config = config
         self.calibration = calibration
@@ -133,10 +132,7 @@ class Inspector:
 
     @classmethod
     def from_bundle(
-        cls,
-        path: Path,
-        config: InspectionConfig | None = None,
-        trusted_keys: Sequence[Path] = (),
+        cls, path: Path, config: InspectionConfig | None = None, trusted_keys: Sequence[Path] = ()
     ) -> Inspector:
         """Load a bundle.
 
@@ -163,10 +159,14 @@ class Inspector:
         changed = sections_changed(bundle, calibrated, config)
         if changed:
             logger.warning('no thresholds: %s differ from the calibration', ', '.join(changed))
-            kept = 'comparison' not in changed
-            calibration = calibration.without_thresholds(keep_statistics=kept)
+            calibration = calibration.without_thresholds(
+                keep_statistics='comparison' not in changed
+            )
         reference = ReferenceModel.load(bundle.file('features.npz'))
-        return cls(reference, read_ply(bundle.file('gaussians.ply')), calibration, config, bundle)
+        splats = read_ply(bundle.file('gaussians.ply'))
+        inspector = cls(reference, splats, calibration, config, bundle)
+        check_visible_places(calibration, inspector.places, inspector.scene, reference.views)
+        return inspector
 
     @property
     def info(self) -> ModelInfo:

@@ -165,6 +165,11 @@ class ReferenceModel:
         """Pose of a view."""
         return from_matrix(self.poses[view])
 
+    @property
+    def views(self) -> list[tuple[Camera, Rigid3]]:
+        """Camera and pose of every view."""
+        return [(self.camera(i), self.cam_from_object(i)) for i in range(len(self))]
+
     def frame(self, view: int) -> CropFrame:
         """Where the crop of a view lies in its image."""
         return CropFrame(self.frames[view], self.crop_px)

@@ -45,7 +45,9 @@ class ProductNetworks:
         return cls(*(pyramid_decoder.load(p) if p.is_file() else None for p in paths))
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle) -> ProductNetworks:
-        """Read the networks that a bundle lists. Raises as load."""
+    def of_bundle(cls, bundle: Bundle | None) -> ProductNetworks:
+        """Read the networks that a bundle lists, none without a bundle. Raises as load."""
+        if bundle is None:
+            return cls()
         paths = [bundle.find(name) for name in (SEGMENTATION_FILE, COMPARISON_FILE)]
         return cls(*(None if p is None else pyramid_decoder.load(p) for p in paths))
