@@ -14,12 +14,25 @@ MODULES = sorted(p for p in ROOT.rglob('*.py'))
 
 # Lower layers never import higher ones.
 LAYERS = [
-    {'datatypes'},
+    {'datatypes', 'text_safety', 'whole_files', 'yaml_files'},
     {'geometry', 'checked_options', 'presets', 'camera_checks', 'grey_images'},
+    {'decision_config'},
     {'config'},
-    {'images', 'bundle', 'nerf_files', 'colmap_files', 'dataset', 'drawing', 'distances'},
+    {
+        'images',
+        'npz_files',
+        'bundle_folders',
+        'bundle',
+        'bundle_writing',
+        'bundle_signature',
+        'nerf_files',
+        'colmap_files',
+        'dataset',
+        'drawing',
+        'distances',
+    },
     {'networks', 'rendering'},
-    {'regions', 'surface', 'free_space', 'calibration', 'bundle_config'},
+    {'regions', 'surface', 'free_space', 'calibration_checks', 'calibration', 'bundle_config'},
     {'localization', 'background', 'comparison', 'joined_views'},
     {
         'decision',
@@ -52,6 +65,7 @@ CONFINED = {
     'kornia': {'networks'},
     'pymodbus': {'ros.plc'},
     'asyncua': {'ros.plc'},
+    'cryptography': {'bundle_signature', 'ros.plc'},
 }
 
 

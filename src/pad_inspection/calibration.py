@@ -1,20 +1,28 @@
 """What normal views taught: thresholds, statistics, pose limits. Stored in the bundle.
 
 ``calibration.json`` holds the numbers, ``calibration.npz`` what there is one of for each Gaussian.
+calibration_checks.py says which numbers can be those of a calibration.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pad_inspection.bundle import Bundle, BundleError, read_json
+from pad_inspection.calibration_checks import check_calibration, check_for_options
+from pad_inspection.config import InspectionConfig
+from pad_inspection.npz_files import read_npz
+
 JSON_NAME = 'calibration.json'
 NPZ_NAME = 'calibration.npz'
+_MAX_JSON_BYTES = 16 << 20
+_MAX_RESIDUAL_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -81,13 +89,19 @@ class Calibration:
             image_threshold=math.nan,
             pixel_threshold=math.nan,
             surface_threshold=0.0,
+            visible_places=0,
             joined_pixel_threshold=0.0,
             joined_image_threshold=0.0,
             level_statistics=self.level_statistics if keep_statistics else None,
         )
 
     def save(self, folder: Path) -> None:
-        """Write the two files into a folder."""
+        """Write the two files into a folder.
+
+        Raises:
+            ValueError: it could not be loaded again, see calibration_checks.
+        """
+        check_calibration(self)
         values = asdict(self)
         expected = values.pop('expected_residual')
         (Path(folder) / JSON_NAME).write_text(json.dumps(values, indent=1) + '\n')
@@ -95,26 +109,64 @@ class Calibration:
             np.savez_compressed(Path(folder) / NPZ_NAME, expected_residual=np.float16(expected))
 
     @classmethod
-    def load(cls, folder: Path) -> Calibration:
-        """Read the two files of a folder.
+    def load(cls, path: Path, residual_path: Path | None = None) -> Calibration:
+        """Read what ``save`` wrote.
+
+        Args:
+            path: calibration.json.
+            residual_path: calibration.npz, or None: there are no residuals.
 
         Raises:
-            ValueError: a file is not readable, a key is unknown, or a threshold is not a number.
+            OSError: a file cannot be read.
+            ValueError: a file is damaged, or a value cannot be that of a calibration (see
+                calibration_checks.check_calibration).
         """
-        path = Path(folder) / JSON_NAME
+        values, _ = read_json(path, _MAX_JSON_BYTES)
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(values) - (known - {'expected_residual'}))
+        if unknown:
+            raise ValueError(f'{path} has unknown keys {unknown}')
         try:
-            values = json.loads(path.read_text())
             values['normal_scores'] = tuple(values.get('normal_scores', ()))
             calibration = cls(**values)
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except TypeError as error:
             raise ValueError(f'{path} is not a calibration: {error}') from error
-        for name in ('image_threshold', 'pixel_threshold', 'object_threshold', 'min_sharpness'):
-            value = getattr(calibration, name)
-            if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-                raise ValueError(f'{path}: {name} is {value!r}, wanted a number above 0')
-        npz = Path(folder) / NPZ_NAME
-        if npz.is_file():
-            with np.load(npz, allow_pickle=False) as arrays:
-                expected = arrays['expected_residual'].astype(np.float32)
-            object.__setattr__(calibration, 'expected_residual', expected)
+        if residual_path is not None:
+            residual = _read_residual(residual_path)
+            calibration = replace(calibration, expected_residual=residual)
+        try:
+            check_calibration(calibration)
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from error
         return calibration
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle, config: InspectionConfig) -> Calibration:
+        """The calibration of a bundle.
+
+        Args:
+            bundle: the bundle.
+            config: what it was calibrated with.
+
+        Raises:
+            BundleError: see load; or no such calibration comes from these options.
+        """
+        path = bundle.file(JSON_NAME)
+        try:
+            calibration = cls.load(path, bundle.find(NPZ_NAME))
+            check_for_options(calibration, config)
+        except ValueError as error:
+            raise BundleError(str(error)) from error
+        return calibration
+
+
+def _read_residual(path: Path) -> np.ndarray:
+    """Mean normal residual of each Gaussian, float32 (N,)."""
+    try:
+        arrays = read_npz(path, _MAX_RESIDUAL_BYTES)
+        residual = arrays['expected_residual']
+        if residual.ndim != 1 or residual.dtype.kind != 'f':
+            raise ValueError(f'expected_residual is {residual.dtype} {residual.shape}')
+    except (ValueError, KeyError) as error:
+        raise ValueError(f'{path} is not a calibration: {error}') from error
+    return residual.astype(np.float32)

@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         'pad_inspection.offline.recalibrate',
         'thresholds from pictures of good pieces on the line',
     ),
+    'bundle': (
+        'pad_inspection.offline.bundle_command',
+        'what a bundle holds; sign and verify bundles',
+    ),
     'inspect': ('pad_inspection.offline.inspect_images', 'inspect pictures with a bundle'),
     'evaluate': ('pad_inspection.offline.evaluate', 'measure a bundle on a labelled data set'),
     'evaluate-all': ('pad_inspection.offline.evaluate_all', 'compare methods on all classes'),

@@ -27,7 +27,7 @@ class SegmentationConfig(CheckedOptions):
         'silhouette is compared; localisation then matches without a mask)',
         choices=('product', 'isnet', 'birefnet', 'silhouette'),
     )
-    weights: str = option('', 'file or folder of the network; empty = the installed one')
+    weights: str = option('', 'file of the network; empty = the installed one')
     threshold: float = option(0.5, 'probability above which a pixel is object', low=0.0, high=1.0)
     input_px: int = option(
         1024,

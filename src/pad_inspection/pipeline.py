@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,10 @@ import numpy as np
 
 from pad_inspection import geometry, images, pose_trust
 from pad_inspection.bundle import Bundle, open_bundle
-from pad_inspection.bundle_config import calibrated_config
+from pad_inspection.bundle_config import calibrated_config, sections_changed
+from pad_inspection.bundle_signature import require_signature
 from pad_inspection.calibration import Calibration
+from pad_inspection.calibration_checks import check_visible_places
 from pad_inspection.config import InspectionConfig
 from pad_inspection.datatypes import (
     Camera,
@@ -43,9 +46,6 @@ if TYPE_CHECKING:
     from pad_inspection.rendering.photographs import Photographs
 
 logger = logging.getLogger(__name__)
-
-# Options outside of these sections do not change scores, so a bundle's thresholds stay valid.
-_SCORING_SECTIONS = ('segmentation', 'background', 'comparison')
 
 
 class Inspector:
@@ -98,9 +98,7 @@ class Inspector:
         from pad_inspection.rendering.renderer import SplatScene
         from pad_inspection.surface import create_places
 
-        if networks is None and bundle is not None:
-            networks = ProductNetworks.load(bundle.path)
-        networks = networks or ProductNetworks()
+        networks = networks or ProductNetworks.of_bundle(bundle)
         self.networks = networks
         self.config = config
         self.calibration = calibration
@@ -135,7 +133,9 @@ class Inspector:
         self._comparator = Comparator(comparison, statistics, networks.comparison, device)
 
     @classmethod
-    def from_bundle(cls, path: Path, config: InspectionConfig | None = None) -> Inspector:
+    def from_bundle(
+        cls, path: Path, config: InspectionConfig | None = None, trusted_keys: Sequence[Path] = ()
+    ) -> Inspector:
         """Load a bundle.
 
         Args:
@@ -143,29 +143,32 @@ class Inspector:
             config: None = as the bundle was calibrated. Thresholds are kept only while the
                 options that change scores are those of the bundle; else every verdict is
                 UNDETERMINED and only scores are given.
+            trusted_keys: public keys, one of which must have signed the bundle; none = any goes.
 
         Raises:
-            FileNotFoundError: the bundle or weights are missing.
-            BundleError: the bundle is damaged, or of another version.
+            FileNotFoundError: the bundle, a key or weights are missing.
+            BundleError: the bundle is damaged, of another version, or not signed.
         """
         from pad_inspection.localization.reference import ReferenceModel
         from pad_inspection.rendering.gaussians import read_ply
 
         bundle = open_bundle(path)
+        if trusted_keys:
+            require_signature(bundle, trusted_keys)
         calibrated = calibrated_config(bundle)
         config = calibrated if config is None else config
-        calibration = Calibration.load(bundle.path)
-        changed = [
-            section
-            for section in _SCORING_SECTIONS
-            if getattr(config, section) != getattr(calibrated, section)
-        ]
+        calibration = Calibration.of_bundle(bundle, calibrated)
+        changed = sections_changed(bundle, calibrated, config)
         if changed:
             logger.warning('no thresholds: %s differ from the calibration', ', '.join(changed))
-            kept = 'comparison' not in changed
-            calibration = calibration.without_thresholds(keep_statistics=kept)
+            calibration = calibration.without_thresholds(
+                keep_statistics='comparison' not in changed
+            )
         reference = ReferenceModel.load(bundle.file('features.npz'))
-        return cls(reference, read_ply(bundle.file('gaussians.ply')), calibration, config, bundle)
+        splats = read_ply(bundle.file('gaussians.ply'))
+        inspector = cls(reference, splats, calibration, config, bundle)
+        check_visible_places(calibration, inspector.places, inspector.scene, reference.views)
+        return inspector
 
     @property
     def info(self) -> ModelInfo:

@@ -1,3 +1,5 @@
+import io
+import zipfile
 from dataclasses import fields, replace
 
 import numpy as np
@@ -58,6 +60,9 @@ def test_wrong_arrays_are_refused(reference):
         replace(reference, points=reference.points[:10])
     with pytest.raises(ValueError, match='points holds NaN'):
         replace(reference, points=np.full_like(reference.points, np.nan))
+    for size in (0, 10**6):
+        with pytest.raises(ValueError, match='a view is empty or has over'):
+            replace(reference, image_sizes=np.full_like(reference.image_sizes, size))
     assert NO_POINT == -1
 
 
@@ -105,6 +110,21 @@ def test_a_damaged_file_is_refused_by_name(reference, tmp_path, damage):
     elif damage == 'incomplete':
         np.savez(path, format=1)
     with pytest.raises(ValueError, match=r'features\.npz holds no reference model'):
+        ReferenceModel.load(path)
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused(reference, tmp_path):
+    path = tmp_path / 'features.npz'
+    reference.save(path)
+    content = io.BytesIO()
+    header = {'descr': '<f2', 'fortran_order': False, 'shape': (10**12, 64)}
+    np.lib.format.write_array_header_1_0(content, header)
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, data in {**entries, 'descriptors.npy': content.getvalue()}.items():
+            archive.writestr(name, data)
+    with pytest.raises(ValueError, match=r'features\.npz.*descriptors\.npy has 128 bytes'):
         ReferenceModel.load(path)
 
 

@@ -47,6 +47,26 @@ def test_other_files_are_refused(tmp_path):
             pyramid_decoder.load(tmp_path / name)
 
 
+def test_a_file_of_a_stranger_is_bounded(tmp_path):
+    path = tmp_path / 'a.pt'
+    network = PyramidDecoder((4, 6))
+
+    def refused(change, message):
+        state = {name: value.half() for name, value in network.state_dict().items()}
+        change(state)
+        torch.save(state, path)
+        with pytest.raises(ValueError, match=message):
+            pyramid_decoder.load(path)
+
+    # claims far more numbers than the file holds
+    huge = torch.zeros(1).half().expand(10**5, 10**5, 1, 1)
+    refused(lambda state: state.update({'lateral.0.weight': huge}), 'more than 4096 channels')
+    refused(lambda state: state.update({'smooth.0.0.weight': huge}), 'more numbers')
+    refused(lambda state: state['head.bias'].fill_(torch.nan), 'NaN or infinity')
+    refused(lambda state: state.update({'lateral.0.weight': torch.zeros(1)}), 'not hold a decoder')
+    refused(lambda state: state.update({'more': torch.zeros(20_000_000)}), 'wanted up to')
+
+
 def test_unit_levels_have_one_length():
     for level in unit_levels(levels((4, 9))):
         lengths = level.norm(dim=1)

@@ -55,6 +55,9 @@ def edited(tmp_path, old: bytes, new: bytes):
         (b'binary_little_endian', b'ascii', 'binary little endian'),
         (b'element vertex', b'element face', 'begin with vertices'),
         (b'element vertex 3', b'element vertex 9', 'cut short'),
+        (b'element vertex 3', b'element vertex ' + b'9' * 30, 'begin with vertices'),
+        (b'element vertex 3', b'element vertex', 'begin with vertices'),
+        (b'float y', b'float x', 'a property twice'),
         (b'float opacity', b'float density', 'lacks opacity'),
         (b'float f_rest_44', b'float surplus', '44 f_rest'),
         (b'property float x', b'property list x', 'property'),
@@ -76,3 +79,38 @@ def test_nan_is_told(tmp_path):
 def test_missing_file_is_told(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_ply(tmp_path / 'none.ply')
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'message'),
+    [
+        ('scales', np.float32(3e38), 'larger or farther'),
+        ('scales', np.float32(2000), 'larger or farther'),
+        ('means', np.float32(-1e6), 'larger or farther'),
+        ('sh', np.float32(1e9), 'colour coefficient'),
+    ],
+)
+def test_what_no_product_has_is_told(tmp_path, name, value, message):
+    gaussians = random_gaussians(4)
+    getattr(gaussians, name)[1] = value
+    write_ply(tmp_path / 'm.ply', gaussians)
+    with pytest.raises(ValueError, match=message):
+        read_ply(tmp_path / 'm.ply')
+
+
+def test_a_scale_whose_exponential_is_infinite_is_told(tmp_path):
+    path = tmp_path / 'm.ply'
+    write_ply(path, random_gaussians(3, 0))
+    head, mark, body = path.read_bytes().partition(b'end_header\n')
+    vertices = np.frombuffer(body, '<f4').reshape(3, -1).copy()
+    vertices[1, 10] = 200
+    path.write_bytes(head + mark + vertices.tobytes())
+    with pytest.raises(ValueError, match='larger or farther'):
+        read_ply(path)
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    with open(tmp_path / 'm.ply', 'wb') as stream:
+        stream.truncate((1 << 30) + 1)
+    with pytest.raises(ValueError, match='wanted up to 1073741824'):
+        read_ply(tmp_path / 'm.ply')

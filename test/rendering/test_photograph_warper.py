@@ -7,7 +7,8 @@ import pytest
 
 from helpers.fit_views import ball, views_around
 from pad_inspection import images
-from pad_inspection.bundle import BundleError, open_bundle, writing_bundle
+from pad_inspection.bundle import BundleError, open_bundle
+from pad_inspection.bundle_writing import writing_bundle
 from pad_inspection.geometry import scale_camera
 from pad_inspection.rendering.photographs import (
     FILE,
@@ -159,6 +160,11 @@ def test_damage_is_told(photographs, tmp_path):
     fewer = dataclasses.replace(photographs, encoded=photographs.encoded[1:])
     fewer.save(tmp_path)
     with pytest.raises(ValueError, match='holds no photographs'):
+        Photographs.load(tmp_path / FILE)
+    large = dataclasses.replace(photographs.cameras[0], width=30_000)
+    cameras = (large, *photographs.cameras[1:])
+    dataclasses.replace(photographs, cameras=cameras).save(tmp_path)
+    with pytest.raises(ValueError, match='larger than 800 px'):
         Photographs.load(tmp_path / FILE)
     broken = dataclasses.replace(photographs, encoded=(b'none',) * len(photographs))
     with pytest.raises(ValueError, match='photograph 000 .* is not a readable picture'):

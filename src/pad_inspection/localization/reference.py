@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +10,14 @@ import numpy as np
 
 from pad_inspection.datatypes import Camera, LocalFeatures, Rigid3
 from pad_inspection.geometry import camera_center, from_matrix
+from pad_inspection.images import MAX_PIXELS
 from pad_inspection.localization.crops import CropFrame
+from pad_inspection.npz_files import read_npz
 
 NO_POINT = -1
 _FORMAT = 1
 # What a damaged file raises on reading.
-_DAMAGE = (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (ValueError, KeyError, TypeError, MemoryError)
 # name in the file -> type
 _ARRAYS = {
     'format': np.int64,
@@ -103,6 +103,9 @@ class ReferenceModel:
             object.__setattr__(self, name, array)
         if views < 1 or len(self.points) < 1:
             raise ValueError(f'reference model of {views} views and {len(self.points)} points')
+        width, height = self.image_sizes.astype(np.float64).T
+        if self.image_sizes.min() < 1 or (width * height).max() > MAX_PIXELS:
+            raise ValueError(f'reference model: a view is empty or has over {MAX_PIXELS} pixels')
         if np.any(self.counts < 0):
             raise ValueError('reference model: a view has a negative number of keypoints')
         if total and not (
@@ -162,6 +165,11 @@ class ReferenceModel:
         """Pose of a view."""
         return from_matrix(self.poses[view])
 
+    @property
+    def views(self) -> list[tuple[Camera, Rigid3]]:
+        """Camera and pose of every view."""
+        return [(self.camera(i), self.cam_from_object(i)) for i in range(len(self))]
+
     def frame(self, view: int) -> CropFrame:
         """Where the crop of a view lies in its image."""
         return CropFrame(self.frames[view], self.crop_px)
@@ -218,9 +226,9 @@ class ReferenceModel:
         if not path.is_file():
             raise FileNotFoundError(f'reference model {path} does not exist')
         try:
-            with np.load(path, allow_pickle=False) as file:
-                optional = [name for name in _OPTIONAL_ARRAYS if name in file]
-                values = {name: file[name] for name in [*_ARRAYS, *optional]}
+            arrays = read_npz(path)
+            optional = [name for name in _OPTIONAL_ARRAYS if name in arrays]
+            values = {name: arrays[name] for name in [*_ARRAYS, *optional]}
             if int(values['format']) != _FORMAT:
                 raise ValueError(f'format {int(values["format"])}, wanted {_FORMAT}')
             del values['format']

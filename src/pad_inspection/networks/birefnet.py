@@ -1,7 +1,7 @@
-"""BiRefNet segmentation from a file or folder that the user has.
+"""BiRefNet segmentation from a file that the user has: an ONNX export or a TorchScript file.
 
-An ONNX export, a TorchScript file, or a checkpoint folder. Such a folder brings its own Python
-code, which runs with the user's rights: it is loaded only because the user named it.
+TorchScript is code, which runs with the user's rights: it is loaded only because the user named
+it. No bundle can name such a file.
 """
 
 from __future__ import annotations
@@ -26,26 +26,24 @@ class BiRefNet:
         """Load the network.
 
         Args:
-            path: ``*.onnx``, a TorchScript file (``*.pt``, ``*.ts``), or a checkpoint folder.
+            path: ``*.onnx``, or a TorchScript file (``*.pt``, ``*.ts``, ``*.pth``).
             device: torch device; see onnx_session for when ONNX stays on the CPU all the same.
             threads: CPU threads of ONNX, 0 = all.
 
         Raises:
-            FileNotFoundError: there is no such file or folder.
-            ValueError: it is none of the three kinds.
+            FileNotFoundError: there is no such file.
+            ValueError: it is neither.
         """
         path = Path(path)
-        if not path.exists():
-            raise FileNotFoundError(f'BiRefNet weights {path} do not exist')
+        if not path.is_file():
+            raise FileNotFoundError(f'BiRefNet weights {path}: there is no such file')
         self._input_px = _DEFAULT_PX
-        if path.is_dir():
-            self._run = _torch_runner(_load_folder(path), device)
-        elif path.suffix == '.onnx':
+        if path.suffix == '.onnx':
             self._run, self._input_px = _onnx_runner(path, threads, device)
         elif path.suffix in ('.pt', '.ts', '.pth'):
             self._run = _torch_runner(_load_torchscript(path, device), device)
         else:
-            raise ValueError(f'BiRefNet weights {path}: wanted .onnx, .pt, .ts or a folder')
+            raise ValueError(f'BiRefNet weights {path}: wanted .onnx, .pt or .ts')
 
     def predict(self, image: np.ndarray) -> np.ndarray:
         """Probability of object, float32 (H, W) 0..1, of a picture uint8 (H, W, 3)."""
@@ -99,17 +97,3 @@ def _load_torchscript(path: Path, device: str):
         return torch.jit.load(path, map_location=device)
     except RuntimeError as error:
         raise ValueError(f'{path} is not a TorchScript file') from error
-
-
-def _load_folder(path: Path):
-    """A network of a checkpoint folder with its own code."""
-    try:
-        from transformers import AutoModelForImageSegmentation
-    except ImportError as error:
-        raise FileNotFoundError(
-            f'the checkpoint folder {path} needs the package transformers: pip install '
-            'transformers timm, or export the network to ONNX'
-        ) from error
-    return AutoModelForImageSegmentation.from_pretrained(
-        str(path), trust_remote_code=True, local_files_only=True
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pad_inspection.bundle import Bundle
 from pad_inspection.networks import pyramid_decoder
 from pad_inspection.networks.pyramid_decoder import PyramidDecoder
 
@@ -35,17 +36,18 @@ class ProductNetworks:
 
     @classmethod
     def load(cls, folder: Path) -> ProductNetworks:
-        """Read the networks that a folder holds.
+        """Read the networks that a folder of one's own holds.
 
         Raises:
             ValueError: a file holds something else.
         """
-        found = {
-            field: pyramid_decoder.load(Path(folder) / name)
-            for field, name in (
-                ('segmentation', SEGMENTATION_FILE),
-                ('comparison', COMPARISON_FILE),
-            )
-            if (Path(folder) / name).is_file()
-        }
-        return cls(**found)
+        paths = [Path(folder) / name for name in (SEGMENTATION_FILE, COMPARISON_FILE)]
+        return cls(*(pyramid_decoder.load(p) if p.is_file() else None for p in paths))
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle | None) -> ProductNetworks:
+        """Read the networks that a bundle lists, none without a bundle. Raises as load."""
+        if bundle is None:
+            return cls()
+        paths = [bundle.find(name) for name in (SEGMENTATION_FILE, COMPARISON_FILE)]
+        return cls(*(None if p is None else pyramid_decoder.load(p) for p in paths))

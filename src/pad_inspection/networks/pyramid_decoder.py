@@ -9,6 +9,7 @@ Pyramid Networks (CVPR 2017), and Ronneberger et al., U-Net (MICCAI 2015).
 from __future__ import annotations
 
 import copy
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from torch import nn
 from torch.nn import functional
 
 WIDTHS = (16, 24, 32, 48, 64)
+# A file is about 0.4 MB; a larger one is not unpacked.
+_MAX_BYTES = 64 << 20
+_MAX_CHANNELS = 4096
 
 
 class PyramidDecoder(nn.Module):
@@ -108,14 +112,26 @@ def load(path: Path) -> PyramidDecoder:
     if not Path(path).is_file():
         raise FileNotFoundError(f'weights {path} of a decoder do not exist')
     try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(entry.file_size for entry in archive.infolist())
+        if total > _MAX_BYTES:
+            raise ValueError(f'{total} bytes, wanted up to {_MAX_BYTES}')
         state = torch.load(path, map_location='cpu', weights_only=True)
         levels = sum(name.startswith('lateral.') and name.endswith('weight') for name in state)
         shapes = [state[f'lateral.{i}.weight'].shape for i in range(levels)]
+        if max(max(shape[:2]) for shape in shapes) > _MAX_CHANNELS:
+            raise ValueError(f'a level of more than {_MAX_CHANNELS} channels')
+        # a tensor may tell of more numbers than it has
+        if sum(value.numel() for value in state.values()) > _MAX_BYTES:
+            raise ValueError('more numbers than a decoder has')
+        if not all(value.isfinite().all() for value in state.values()):
+            raise ValueError('its weights hold NaN or infinity')
         network = PyramidDecoder([s[1] for s in shapes], [s[0] for s in shapes])
         network.load_state_dict({name: value.float() for name, value in state.items()})
     except (
-        RuntimeError, TypeError, ValueError, AttributeError, KeyError, pickle.UnpicklingError
+        RuntimeError, TypeError, ValueError, AttributeError, LookupError, EOFError,
+        pickle.UnpicklingError, zipfile.BadZipFile,
     ) as error:  # fmt: skip
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f'{path} does not hold a decoder: {reason}') from error
     return network.eval()

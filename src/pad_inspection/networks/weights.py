@@ -160,8 +160,7 @@ _FILES = (
         'segmentation.weights',
         '',
         'MIT',
-        'export BiRefNet to ONNX or TorchScript, or get its checkpoint folder, and name the path '
-        'in segmentation.weights',
+        'export BiRefNet to ONNX or TorchScript and name the file in segmentation.weights',
     ),
     WeightFile(
         'lama',

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pad_inspection.config import BuildConfig, LocalizationConfig, from_dict, load_yaml, to_dict
+from pad_inspection.config import BuildConfig, LocalizationConfig, from_dict, load_yaml
 from pad_inspection.offline.photographs.arguments import add_source_arguments
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def build_bundle(
     Args:
         class_dir: folder of one class.
         out: folder of the bundle; an existing bundle is replaced when all went well.
-        config: build options; ``config.inspection`` is stored as the bundle's configuration.
+        config: build options; ``config.inspection`` is stored as the bundle's configuration, but
+            for what is the user's own (see bundle_config).
         work_dir: keeps the SfM model and checkpoints; None = a temporary folder.
         make_inspector: for the calibration, called like ``Inspector``; None = that.
         progress: gives a context manager with an update(fraction, text) function for a title.
@@ -118,12 +119,15 @@ def build_bundle(
 
     Raises:
         RuntimeError: ``rendering.device`` is 'cuda' and there is none.
-        FileNotFoundError, ValueError: bad data set, or a model too poor to inspect with.
+        FileNotFoundError, ValueError: bad data set, options that are no model's, or a model too
+            poor to inspect with.
+        BundleError: ``out`` is something else than a bundle.
     """
     import shutil
 
     from pad_inspection import __version__
-    from pad_inspection.bundle import writing_bundle
+    from pad_inspection.bundle_config import check_storable, noted_files, stored_build
+    from pad_inspection.bundle_writing import check_target, writing_bundle
     from pad_inspection.dataset import class_name, read_training_views, read_validation_images
     from pad_inspection.localization.reference import ReferenceModel
     from pad_inspection.offline.build_model import map_views
@@ -135,6 +139,10 @@ def build_bundle(
     from pad_inspection.rendering.gaussians import read_ply, write_ply
     from pad_inspection.rendering.photographs import Photographs
 
+    # told before minutes of work are lost
+    check_target(out)
+    check_storable(config.inspection)
+    weights, options = noted_files(config.inspection), stored_build(config)
     views = read_training_views(class_dir)
     validation = read_validation_images(class_dir)
     digest = dataset_digest(views)
@@ -188,7 +196,7 @@ def build_bundle(
                 make_inspector=make_inspector or Inspector,
                 progress=update,
             )
-        identity = json.dumps([digest, to_dict(config), __version__], sort_keys=True)
+        identity = json.dumps([digest, options, weights, __version__], sort_keys=True)
         manifest = {
             'model_id': class_name(class_dir),
             'model_version': hashlib.sha256(identity.encode()).hexdigest()[:12],
@@ -201,7 +209,8 @@ def build_bundle(
                 'training_views': len(views),
                 'validation_images': len(validation),
             },
-            'config': to_dict(config),
+            'config': options,
+            'weights': weights,
             'mapping': mapping.report,
             'quality': fit.quality,
             'calibration': {
@@ -224,6 +233,8 @@ def build_bundle(
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `pad build`."""
+    from pad_inspection.bundle_writing import check_target
+
     config = load_yaml(BuildConfig, arguments.config) if arguments.config else BuildConfig()
     changes: dict = {'inspection': {'rendering': {'device': arguments.device}}}
     fit = {'profile': arguments.profile, 'iterations': arguments.iterations}
@@ -233,6 +244,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.seed is not None:
         changes['seed'] = arguments.seed
     config = from_dict(BuildConfig, changes, config)
+    check_target(arguments.out)
     if not arguments.unknown_cameras:
         build_bundle(arguments.class_dir, arguments.out, config, work_dir=arguments.resume)
     else:

@@ -18,6 +18,7 @@ import numpy as np
 
 from pad_inspection import images
 from pad_inspection.calibration import Calibration
+from pad_inspection.calibration_checks import LEAST_NORMALS, LEAST_SHARPNESS, POSE_LIMIT_SLACK
 from pad_inspection.config import BuildConfig, CalibrationConfig
 from pad_inspection.datatypes import Frame, Gaussians, Rigid3
 from pad_inspection.observation import Observation
@@ -31,12 +32,9 @@ logger = logging.getLogger(__name__)
 
 # A pose that is farther off than this is no sample of a well localised normal view.
 GOOD_POSE_PX = 2.0
-# Normal views vary more than the few that are seen here: limits on poses are relaxed by this.
-POSE_LIMIT_SLACK = 0.15
-# The least sharpness that is asked for is never below the first: edges of half the slope are twice
-# as wide, and hide small defects. It is never above the second: normal views on synthetic
+# The least sharpness that is asked for is never above the second: normal views on synthetic
 # backgrounds say nothing of the lens of the line.
-SHARPNESS_LIMITS = (0.5, 0.6)
+SHARPNESS_LIMITS = (LEAST_SHARPNESS, 0.6)
 PIXEL_QUANTILE = 0.999
 
 
@@ -184,11 +182,11 @@ def calibrate(
         progress(0.9 * (number + 1) / len(normals), f'{number + 1} of {len(normals)} normal views')
     usable = [s for s in samples if s.seen.anomaly_map is not None and _good_pose(s)]
     logger.info('%d of %d normal views localised', len(usable), len(samples))
-    if len(usable) < 3:
+    if len(usable) < LEAST_NORMALS:
         reasons = sorted({s.seen.pose.message or str(s.seen.pose.status) for s in samples})
         raise ValueError(
             f'only {len(usable)} of {len(samples)} normal views could be localised, wanted at '
-            f'least 3; reasons: {reasons[:3]}'
+            f'least {LEAST_NORMALS}; reasons: {reasons[:3]}'
         )
     progress(0.92, 'thresholds')
     return _learn(inspector, views, samples, usable, config)

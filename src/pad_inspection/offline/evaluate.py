@@ -87,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, required=True, help='folder for the report')
     parser.add_argument('--preset', choices=PRESETS, default='ours', help='method (default: ours)')
     parser.add_argument('--limit', type=int, metavar='N', help='only the first N pictures')
+    parser.add_argument('--config', type=Path, help='YAML with inspection options to change')
     parser.add_argument(
         '--device',
         choices=('auto', 'cpu', 'cuda'),
@@ -385,29 +386,23 @@ def run(arguments: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from pad_inspection.bundle_config import bundle_config
     from pad_inspection.config import from_dict, preset_config, to_dict
     from pad_inspection.dataset import class_name, read_test_images
-    from pad_inspection.offline.inspect_images import load_inspector
+    from pad_inspection.offline.inspect_images import inspection_options
     from pad_inspection.pipeline import Inspector
 
     if arguments.limit is not None and arguments.limit < 1:
         raise ValueError(f'--limit is {arguments.limit}, wanted at least 1')
     test_images = read_test_images(arguments.class_dir)[: arguments.limit]
-    if arguments.preset == 'ours':
-        inspector = load_inspector(arguments.bundle, None, arguments.device)
-    else:
+    config = inspection_options(arguments.bundle, arguments.config, arguments.device)
+    if arguments.preset != 'ours':
         # the features are those of the bundle: the method differs, not the map
-        own = bundle_config(arguments.bundle)
-        config = from_dict(
-            type(own),
-            {
-                'localization': to_dict(own.localization),
-                'rendering': {'device': arguments.device or own.rendering.device},
-            },
-            preset_config(arguments.preset),
-        )
-        inspector = Inspector.from_bundle(arguments.bundle, config)
+        kept = {
+            'localization': to_dict(config.localization),
+            'rendering': {'device': config.rendering.device},
+        }
+        config = from_dict(type(config), kept, preset_config(arguments.preset))
+    inspector = Inspector.from_bundle(arguments.bundle, config)
     inspector.warm_up()
     bar = partial(tqdm, unit='image', desc=f'evaluate ({arguments.preset})')
     records = evaluate_views(inspector, test_images, inspector.object_points(), bar)

@@ -104,9 +104,8 @@ class ClassEvaluation:
             limit: evaluate only so many pictures.
         """
         from pad_inspection.bundle import open_bundle
-        from pad_inspection.bundle_config import calibrated_config
+        from pad_inspection.bundle_config import build_config
         from pad_inspection.calibration import Calibration
-        from pad_inspection.config import BuildConfig, from_dict
         from pad_inspection.dataset import (
             class_name,
             read_test_images,
@@ -121,16 +120,16 @@ class ClassEvaluation:
         self.name = class_name(class_dir)
         self._out = out
         self._bundle = open_bundle(bundle_path)
-        self._own = calibrated_config(self._bundle)
-        self._build = from_dict(BuildConfig, self._bundle.manifest['config'])
-        self._own_calibration = Calibration.load(self._bundle.path)
+        self._build = build_config(self._bundle)
+        self._own = self._build.inspection
+        self._own_calibration = Calibration.of_bundle(self._bundle, self._own)
         self._reference = ReferenceModel.load(self._bundle.file('features.npz'))
         self._gaussians = read_ply(self._bundle.file('gaussians.ply'))
         self._views = read_training_views(class_dir)
         self._validation = read_validation_images(class_dir)
         self._tests = spread(read_test_images(class_dir), limit)
         self._store = StepStore(out / CACHE)
-        self._networks = ProductNetworks.load(self._bundle.path)
+        self._networks = ProductNetworks.of_bundle(self._bundle)
         self._shared = None
 
     def evaluate(self, method: Method, bar=None) -> dict[str, Any]:

@@ -31,11 +31,14 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pad_inspection.datatypes import Camera, Inspection
 from pad_inspection.text_safety import MAX_TEXT_LENGTH, printable
 from pad_inspection.whole_files import replacing, write_text
+
+if TYPE_CHECKING:
+    from pad_inspection.config import InspectionConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--device',
         choices=('auto', 'cpu', 'cuda'),
         help='where splats are drawn and networks run (default: as in the options)',
+    )
+    parser.add_argument(
+        '--require-signature',
+        type=Path,
+        action='append',
+        default=[],
+        metavar='KEY',
+        help='refuse a bundle that is not signed with this public key (or one of several)',
     )
 
 
@@ -117,13 +128,22 @@ def write_pictures(inspection: Inspection, stem: Path) -> None:
         images.write(stem.with_name(f'{stem.name}_reference.png'), inspection.reference)
 
 
-def load_inspector(bundle: Path, config: Path | None, device: str | None):
+def load_inspector(
+    bundle: Path, config: Path | None, device: str | None, trusted_keys: Sequence[Path] = ()
+):
     """Inspector of a bundle with the options of a YAML file and of the command line."""
+    from pad_inspection.pipeline import Inspector
+
+    values = inspection_options(bundle, config, device)
+    return Inspector.from_bundle(bundle, values, trusted_keys)
+
+
+def inspection_options(bundle: Path, config: Path | None, device: str | None) -> InspectionConfig:
+    """The options of a bundle, changed by a YAML file and the command line."""
     import yaml
 
     from pad_inspection.bundle_config import bundle_config
     from pad_inspection.config import InspectionConfig, from_dict
-    from pad_inspection.pipeline import Inspector
 
     values = bundle_config(bundle)
     if config is not None:
@@ -135,7 +155,7 @@ def load_inspector(bundle: Path, config: Path | None, device: str | None):
             raise ValueError(f'{config}: {error}') from error
     if device is not None:
         values = from_dict(InspectionConfig, {'rendering': {'device': device}}, values)
-    return Inspector.from_bundle(bundle, values)
+    return values
 
 
 def _stems(paths: list[Path]) -> list[str]:
@@ -212,7 +232,9 @@ def run(arguments: argparse.Namespace) -> int:
     names = _stems(arguments.images)
     camera = read_camera(arguments.camera)
     _check_sizes(arguments.images, camera, arguments.camera)
-    inspector = load_inspector(arguments.bundle, arguments.config, arguments.device)
+    inspector = load_inspector(
+        arguments.bundle, arguments.config, arguments.device, arguments.require_signature
+    )
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows, verdict = [], ''
     # opened first: a folder that cannot be written is told before anything is inspected

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pad_inspection.calibration_checks import threshold_rank
+
 # Smaller regions of a mask cannot be seen by anybody.
 LEAST_REGION_PX = 8
 
@@ -323,7 +325,7 @@ def normal_threshold(
     if not 0 < max_false_reject_rate < 1:
         raise ValueError(f'false reject rate {max_false_reject_rate}, wanted between 0 and 1')
     n = len(ordered)
-    rank = min(n, int(np.ceil((n + 1) * (1 - max_false_reject_rate) - 1e-9)))
+    rank = threshold_rank(n, max_false_reject_rate)
     return NormalThreshold(
         threshold=float(np.nextafter(ordered[rank - 1], np.inf)),
         num_normals=n,

@@ -9,7 +9,8 @@ Examples:
   pad calibrate out/coupe line/good/*.png --camera camera.json
   pad calibrate out/coupe line/good/*.png --camera camera.json --only-line --out out/coupe_line_2
 
-CAMERA.json is that of `pad inspect`. Take pictures of several pieces in all poses that occur; a
+CAMERA.json is that of `pad inspect`, and so is --config: there a bundle that was calibrated with a
+network of yours is told where that is. Take pictures of several pieces in all poses that occur; a
 picture that cannot be localised counts for nothing and is named.
 """
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('bundle', type=Path, metavar='BUNDLE', help='model bundle (pad build)')
     parser.add_argument('images', type=Path, nargs='+', metavar='IMAGE', help='good pieces')
     parser.add_argument('--camera', type=Path, required=True, help='CAMERA.json, see above')
+    parser.add_argument('--config', type=Path, help='YAML with inspection options to change')
     parser.add_argument('--out', type=Path, help='new bundle (default: BUNDLE is replaced)')
     parser.add_argument(
         '--only-line', action='store_true', help='forget the normal views of the bundle'
@@ -62,13 +65,18 @@ def line_calibration(
         progress: wraps the list for a progress bar.
 
     Raises:
-        ValueError: too few pictures could be localised.
+        ValueError: too few pictures could be localised, or the options are not the bundle's.
     """
     from pad_inspection.offline.calibrate import pixel_threshold
     from pad_inspection.offline.metrics import normal_threshold
     from pad_inspection.offline.object_limits import object_threshold
 
     known, decision = inspector.calibration, inspector.config.decision
+    if not math.isfinite(known.image_threshold):
+        raise ValueError(
+            'the options are not those that the bundle was calibrated with, so that its '
+            'statistics do not hold: build it again with them'
+        )
     scores, maps, highest, failures = [], [], [], []
     for name, frame in progress(frames):
         seen = inspector.observe(frame)
@@ -86,12 +94,12 @@ def line_calibration(
             f'only {len(scores)} of {len(frames)} pictures could be localised, wanted at least '
             f'{_LEAST_PICTURES}; the first that could not: {(failures or ["none"])[0]}'
         )
-    pixels = pixel_threshold(maps)
+    pixels, peak = pixel_threshold(maps), max(float(np.nanmax(m)) for m in maps)
     sources = {'line': len(scores), 'line_not_usable': len(failures)}
     if not only_line:
         scores += known.normal_scores
         highest.append(known.surface_threshold)
-        pixels = max(pixels, known.pixel_threshold)
+        pixels, peak = max(pixels, known.pixel_threshold), max(peak, known.score_max)
         sources = {**known.sources, **sources}
     chosen = normal_threshold(scores, decision.max_false_reject_rate)
     return dataclasses.replace(
@@ -104,6 +112,7 @@ def line_calibration(
             build.calibration.views_per_object,
         ),
         surface_threshold=max(highest, default=0.0),
+        score_max=peak,
         # which pictures show the same piece is not known: as much as those of single views
         joined_pixel_threshold=known.joined_pixel_threshold * pixels / known.pixel_threshold,
         joined_image_threshold=(
@@ -122,18 +131,21 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from pad_inspection import images
-    from pad_inspection.bundle import open_bundle, writing_bundle
-    from pad_inspection.config import from_dict
+    from pad_inspection.bundle import open_bundle
+    from pad_inspection.bundle_config import build_config, noted_files, stored_options
+    from pad_inspection.bundle_writing import check_target, writing_bundle
     from pad_inspection.dataset import read_camera
-    from pad_inspection.pipeline import Inspector
+    from pad_inspection.offline.inspect_images import load_inspector
 
+    out = arguments.out or arguments.bundle
+    check_target(out)
     bundle = open_bundle(arguments.bundle)
     camera = read_camera(arguments.camera)
     frames = [
         (path.name, Frame(images.read_rgb(path, camera), camera)) for path in arguments.images
     ]
-    inspector = Inspector.from_bundle(bundle.path)
-    build = from_dict(BuildConfig, bundle.manifest['config'])
+    inspector = load_inspector(bundle.path, arguments.config, None)
+    build = build_config(bundle)
     old = inspector.calibration
     new = line_calibration(
         inspector,
@@ -143,14 +155,16 @@ def run(arguments: argparse.Namespace) -> int:
         progress=lambda items: tqdm(items, desc='calibrate', unit='image'),
     )
     manifest = {k: v for k, v in bundle.manifest.items() if k not in ('files', 'format_version')}
-    manifest['model_version'] = f'{manifest["model_version"].split("+")[0]}+line{len(frames)}'
+    version = manifest.get('model_version', '').split('+')[0]
+    manifest['model_version'] = f'{version}+line{len(frames)}'
     manifest['calibration'] = {
         'num_normals': new.num_normals,
         'sources': new.sources,
         'false_reject_bound': new.false_reject_bound,
         'image_threshold': new.image_threshold,
     }
-    out = arguments.out or arguments.bundle
+    manifest['config'] = {**manifest['config'], 'inspection': stored_options(inspector.config)}
+    manifest['weights'] = {**manifest.get('weights', {}), **noted_files(inspector.config)}
     with writing_bundle(out, manifest) as folder:
         for name in bundle.manifest['files']:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

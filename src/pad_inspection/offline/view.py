@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     bundle = open_bundle(arguments.bundle)
     path = bundle.file('gaussians.ply')
     scene = SplatScene(read_ply(path), 'cpu')
-    title = bundle.manifest['model_id']
+    title = bundle.manifest.get('model_id', '')
     page = make_page(path.read_bytes(), _script(), title, scene.center.tolist(), scene.radius)
     out = arguments.out or Path('out/view') / f'{Path(arguments.bundle).name}.html'
     out.parent.mkdir(parents=True, exist_ok=True)

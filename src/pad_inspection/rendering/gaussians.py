@@ -7,6 +7,7 @@ standard deviation), rot_0..3 (quaternion wxyz).
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,10 @@ from pad_inspection.datatypes import Gaussians
 # Keeps the logit finite for opacities that were rounded to 0 or 1.
 _OPACITY_MARGIN = 1e-6
 _HEADER_LIMIT = 64 * 1024
+_MAX_BYTES = 1 << 30
+# No product has parts of this size or that far away, m; no colour has such coefficients.
+_MOST_METRES = 1000.0
+_MOST_SH = 1000.0
 _PLY_TYPES = {
     'char': 'i1', 'int8': 'i1', 'uchar': 'u1', 'uint8': 'u1',
     'short': '<i2', 'int16': '<i2', 'ushort': '<u2', 'uint16': '<u2',
@@ -73,9 +78,12 @@ def read_ply(path: Path) -> Gaussians:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a PLY of Gaussians, is cut short, or holds NaN or infinity.
+        ValueError: it is not a PLY of Gaussians, is cut short or larger than 1 GiB, holds NaN or
+            infinity, or what no product has.
     """
     path = Path(path)
+    if path.stat().st_size > _MAX_BYTES:
+        raise ValueError(f'{path} has {path.stat().st_size} bytes, wanted up to {_MAX_BYTES}')
     with open(path, 'rb') as file:
         content = file.read()
     count, layout, begin = _parse_header(path, content)
@@ -109,11 +117,18 @@ def read_ply(path: Path) -> Gaussians:
     lengths = np.linalg.norm(quats, axis=1, keepdims=True)
     if count and lengths.min() == 0:
         raise ValueError(f'{path} holds a quaternion of length 0')
+    means, log_scales = columns('x', 'y', 'z'), columns('scale_0', 'scale_1', 'scale_2')
+    far = np.abs(means).max(initial=0.0) > _MOST_METRES
+    if far or log_scales.max(initial=0.0) > np.log(_MOST_METRES):
+        raise ValueError(f'{path} holds a Gaussian larger or farther than {_MOST_METRES:g} m')
+    if np.abs(sh).max(initial=0.0) > _MOST_SH:
+        raise ValueError(f'{path} holds a colour coefficient above {_MOST_SH:g}')
     return Gaussians(
-        means=columns('x', 'y', 'z'),
+        means=means,
         quats=quats / lengths,
-        scales=np.exp(columns('scale_0', 'scale_1', 'scale_2')),
-        opacities=1 / (1 + np.exp(-columns('opacity')[:, 0])),
+        scales=np.exp(log_scales),
+        # beyond +-80 the exponential of a float32 has no number
+        opacities=1 / (1 + np.exp(-np.clip(columns('opacity')[:, 0], -80, 80))),
         sh=np.ascontiguousarray(sh),
     )
 
@@ -127,8 +142,9 @@ def _parse_header(path: Path, content: bytes) -> tuple[int, np.dtype, int]:
     if 'format binary_little_endian 1.0' not in lines:
         raise ValueError(f'{path} is not binary little endian, which is the layout wanted')
     elements = [line.split() for line in lines if line.startswith('element ')]
-    if not elements or elements[0][1:2] != ['vertex'] or not elements[0][-1].isdigit():
-        raise ValueError(f'{path} does not begin with vertices, it has {elements}')
+    counted = bool(elements) and re.fullmatch('[0-9]{1,12}', elements[0][-1])
+    if not counted or elements[0][1:2] != ['vertex'] or len(elements[0]) != 3:
+        raise ValueError(f'{path} does not begin with vertices, it has {elements[:2]}')
     fields = []
     for line in lines[lines.index(' '.join(elements[0])) + 1 :]:
         words = line.split()
@@ -139,4 +155,6 @@ def _parse_header(path: Path, content: bytes) -> tuple[int, np.dtype, int]:
         if len(words) != 3 or words[1] not in _PLY_TYPES:
             raise ValueError(f'{path} has a property that Gaussians do not have: {line!r}')
         fields.append((words[2], _PLY_TYPES[words[1]]))
+    if not fields or len({name for name, _ in fields}) < len(fields):
+        raise ValueError(f'{path} has vertices without properties, or a property twice')
     return int(elements[0][2]), np.dtype(fields), end + len(b'end_header\n')

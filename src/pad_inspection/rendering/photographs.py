@@ -12,8 +12,6 @@ with the same place of the surface, which the pose tells.
 from __future__ import annotations
 
 import dataclasses
-import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +32,7 @@ from pad_inspection.geometry import (
     transform,
     unproject,
 )
+from pad_inspection.npz_files import read_npz
 
 if TYPE_CHECKING:
     from pad_inspection.bundle import Bundle
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
 FILE = 'photographs.npz'
 _QUALITY = 95
-_DAMAGE = (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (ValueError, KeyError, TypeError, MemoryError)
 # Pixels at the silhouette are mixed with the background: they are left to the render.
 _OPAQUE = 0.9
 _MARGIN_PX = 2
@@ -125,23 +124,23 @@ class Photographs:
         if not path.is_file():
             raise FileNotFoundError(f'photographs {path} do not exist (pad build writes them)')
         try:
-            with np.load(path, allow_pickle=False) as file:
-                ends = np.cumsum(file['lengths'])
-                encoded = file['encoded'].tobytes()
-                found = cls(
-                    tuple(map(str, file['names'])),
-                    tuple(
-                        Camera(int(width), int(height), K)
-                        for (width, height), K in zip(
-                            file['sizes'], file['intrinsics'], strict=True
-                        )
-                    ),
-                    tuple(from_matrix(matrix) for matrix in file['poses']),
-                    tuple(
-                        encoded[end - length : end]
-                        for end, length in zip(ends, file['lengths'], strict=True)
-                    ),
-                )
+            file = read_npz(path)
+            if not 1 <= file['sizes'].min(initial=1) <= file['sizes'].max(initial=1) <= _MOST_PX:
+                raise ValueError(f'a photograph is empty or larger than {_MOST_PX} px')
+            ends = np.cumsum(file['lengths'])
+            encoded = file['encoded'].tobytes()
+            found = cls(
+                tuple(map(str, file['names'])),
+                tuple(
+                    Camera(int(width), int(height), K)
+                    for (width, height), K in zip(file['sizes'], file['intrinsics'], strict=True)
+                ),
+                tuple(from_matrix(matrix) for matrix in file['poses']),
+                tuple(
+                    encoded[end - length : end]
+                    for end, length in zip(ends, file['lengths'], strict=True)
+                ),
+            )
             if not len(found.names) == len(found.cameras) == len(found.poses) == len(ends):
                 raise ValueError('the lists differ in length')
             if len(found) and int(ends[-1]) != len(encoded):

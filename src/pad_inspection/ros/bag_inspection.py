@@ -67,7 +67,7 @@ def inspect_bag(
     if not cameras:
         raise ValueError(f'bag {source} has no images on */{image_topic}, it has {sorted(known)}')
     lookup = _Lookup(source, cameras, known)
-    model = loaded_model(load(bundle, {}, lambda: None), bundle, Header())
+    model = loaded_model(load(bundle, {}, lambda: None, ()), bundle, Header())
     # results that were recorded live are left out: the new ones take their topics
     produced = {
         f'/{topic.of(c)}' for c in cameras.values() for topic in (interfaces.RESULTS, *MAKERS)

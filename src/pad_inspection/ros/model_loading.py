@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,15 @@ def bundle_path(uri: str) -> Path:
     return Path(uri)
 
 
-# Loads and warms up an inspector: (path of the bundle, overrides, check) -> inspector.
-Loader = Callable[[Path, dict, Callable[[], None]], Any]
+# Loads and warms up an inspector: path of the bundle, overrides, check, trusted keys.
+Loader = Callable[[Path, dict, Callable[[], None], Sequence[str]], Any]
 
 
 def load_inspector(
     path: Path,
     overrides: dict,
     check: Callable[[], None] = lambda: None,
+    trusted_keys: Sequence[str] = (),
     *,
     inspector_class: type | None = None,
 ) -> Any:
@@ -54,11 +55,13 @@ def load_inspector(
         path: the bundle.
         overrides: options that differ from the bundle's, nested.
         check: called between the steps, which take seconds; what it raises ends the loading.
+        trusted_keys: files of public keys, one of which must have signed the bundle; none = any
+            bundle is taken.
         inspector_class: another one than pipeline.Inspector, with its from_bundle(path, config).
 
     Raises:
         ValueError: bad options.
-        FileNotFoundError, BundleError: see bundle.open_bundle.
+        FileNotFoundError, BundleError: see pipeline.Inspector.from_bundle.
     """
     if inspector_class is None:
         from pad_inspection.pipeline import Inspector
@@ -72,7 +75,9 @@ def load_inspector(
         base = None if 'preset' in overrides else bundle_config(path)
         config = from_dict(InspectionConfig, overrides, base)
     check()
-    inspector = inspector_class.from_bundle(path, config)
+    # an inspector for tests knows no signatures
+    signed = {'trusted_keys': [Path(key) for key in trusted_keys]} if trusted_keys else {}
+    inspector = inspector_class.from_bundle(path, config, **signed)
     check()
     inspector.warm_up()
     return inspector

@@ -102,7 +102,8 @@ class ModelService:
         self._node.get_logger().info(f'loading {path}')
         begin = time.monotonic()
         overrides = parameters.read_inspection(self._node)
-        inspector = self._load_inspector(path, overrides, self._check)
+        trusted = self._config.require_signature
+        inspector = self._load_inspector(path, overrides, self._check, trusted)
         self._check()
         self._node.get_logger().info(f'loaded {path} in {time.monotonic() - begin:.1f} s')
         stamp = self._node.get_clock().now().to_msg()

@@ -52,6 +52,11 @@ class InspectionNodeConfig(NodeOptions):
     bundles: tuple = option(
         (), 'instead of bundle, for several products: product=bundle, one entry for each'
     )
+    require_signature: tuple = option(
+        (),
+        'files of public keys (pad bundle keygen): a model that is not signed with one of them is '
+        'not loaded, neither at the start nor by reload_model; empty: not required',
+    )
     object_type: str = option(
         '',
         'product on the line until the topic object_type says otherwise; empty: with several '
