@@ -1,7 +1,10 @@
 """Parameters of running nodes, over DDS: what is answered is what holds."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import (
     DescribeParameters,
@@ -14,7 +17,7 @@ from rclpy.parameter import Parameter as RclpyParameter
 from helpers.small_dataset import write_dataset
 from helpers.small_inspection_node import program
 from pad_inspection.ros import interfaces
-from pad_inspection.ros.graph import NodeSpec
+from pad_inspection.ros.graph import NodeSpec, ros_environment
 
 ROOT = Path(__file__).parents[2]
 FIXED = 'fixed after start: restart the node'
@@ -143,3 +146,31 @@ def test_messages_that_are_no_parameters_end_no_node(line):
     )
     assert not answer.results[0].successful
     assert get(line, 'reject_node', 'object_timeout') == 5.0
+
+
+@pytest.mark.parametrize(
+    ('kind', 'words', 'told'),
+    [
+        ('reject_node', ['-p', 'cameras:=left'], "cameras is 'left', wanted a list of texts"),
+        ('reject_node', ['-p', 'use_sim_time:=5'], 'use_sim_time'),
+        ('reject_node', ['-p', 'qos_overrides./x.depth:=5'], 'the QoS of reject_node is fixed'),
+        ('reject_node', ['--params-file', 'TWICE'], "'cameras' is given twice"),
+        ('reject_node', ['--params-file', 'MIXED'], 'Sequence should be of same type'),
+        ('line_controller_node', ['-p', 'map_file:=MAP'], "protocol is 'smoke'"),
+    ],
+)
+def test_a_node_of_its_own_refuses_what_is_wrong(tmp_path, domain_id, kind, words, told):
+    """Started by hand or by ros2 launch, where nobody has looked at the file before."""
+    section = '{}: {{ros__parameters: {{cameras: {}}}}}\n'
+    (tmp_path / 'TWICE').write_text(section.format(kind, '[a], cameras: [b]'))
+    (tmp_path / 'MIXED').write_text(section.format(kind, '[a, 1]'))
+    (tmp_path / 'MAP').write_text('protocol: smoke')
+    done = subprocess.run(
+        [sys.executable, '-m', f'pad_inspection.ros.{kind}', '--ros-args', *words],
+        cwd=tmp_path,
+        env=ros_environment(domain_id=domain_id, log_dir=tmp_path),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and 'Traceback' not in done.stderr
+    assert told in done.stderr.splitlines()[-1]
