@@ -66,7 +66,10 @@ class CheckedOptions:
                 continue
             name, wanted = f'{type(self).__name__}.{f.name}', hints[f.name]
             if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
+                try:
+                    value = float(value)
+                except OverflowError as error:
+                    raise ValueError(f'{name} is larger than any number can be') from error
                 object.__setattr__(self, f.name, value)
             if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
                 raise ValueError(f'{name} is {value!r}, wanted {_TYPES[wanted]}')

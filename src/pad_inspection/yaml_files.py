@@ -7,6 +7,9 @@ from typing import Any
 
 import yaml
 
+# Mappings and lists inside of one another.
+_MAX_DEPTH = 50
+
 
 class _Loader(yaml.SafeLoader):
     """Safe, and refuses a key that is given twice, of which YAML readers take the last."""
@@ -24,6 +27,16 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _check_depth(content: Any, left: int = _MAX_DEPTH) -> None:
+    """Refuse an anchor inside of itself, which has no end."""
+    if not left:
+        raise RecursionError
+    children = content.values() if isinstance(content, dict) else content
+    if isinstance(content, dict | list):
+        for child in children:
+            _check_depth(child, left - 1)
+
+
 def read_yaml(path: Path) -> Any:
     """Content of a YAML file.
 
@@ -32,7 +45,9 @@ def read_yaml(path: Path) -> Any:
         ValueError: not YAML, or a key is given twice; the message does not name the file.
     """
     try:
-        return yaml.load(Path(path).read_text(encoding='utf-8'), Loader=_Loader)
+        content = yaml.load(Path(path).read_text(encoding='utf-8'), Loader=_Loader)
+        _check_depth(content)
+        return content
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f'not YAML: {" ".join(str(error).split())}') from error
     except RecursionError as error:

@@ -73,6 +73,11 @@ def test_nested_and_dotted_names_mean_the_same(tmp_path):
     [
         ('', 'holds no nodes'),
         ('a: [', 'not YAML'),
+        ('reject_node: {ros__parameters: &a {x: *a}}', 'nested too deeply'),
+        ('/**/reject_node_\u00e4 b: {ros__parameters: {}}', 'with or without a namespace'),
+        ('/a b/../reject_node: {ros__parameters: {}}', 'with or without a namespace'),
+        (f'reject_node: {{ros__parameters: {{object_timeout: 1{"0" * 400}}}}}', 'larger than'),
+        ('viewer_node: {ros__parameters: {host: ""}}', "'host' is empty"),
         ('\0\1', 'not YAML'),
         ('[' * 5000, 'nested too deeply'),
         ('!!python/object/apply:os.getcwd []', 'not YAML'),

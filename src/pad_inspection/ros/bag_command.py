@@ -69,9 +69,11 @@ def _record(arguments: argparse.Namespace) -> int:
     import os
 
     from pad_inspection.ros.graph import ros_environment
+    from pad_inspection.ros.names import check_names
     from pad_inspection.ros.recorder_node import RecorderNode
     from pad_inspection.ros.runner import run as run_node
 
+    check_names('--cameras', arguments.cameras)
     os.environ.update(ros_environment())
     made = []
 

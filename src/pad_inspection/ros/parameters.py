@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -30,6 +31,9 @@ from pad_inspection.ros.node_configs import (
 )
 from pad_inspection.ros.tool_node_configs import ReplayNodeConfig, ViewerNodeConfig
 from pad_inspection.text_safety import MAX_ID_LENGTH, printable
+
+# Full name of a node in a file; ** stands for any namespace.
+_SECTION = re.compile(r'/?(\*\*/|([A-Za-z]\w*/)*)[A-Za-z]\w*', re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -328,9 +332,10 @@ def read_parameter_file(path: Path) -> dict[str, dict[str, Any]]:
     for name, section in content.items():
         parameters = section.get('ros__parameters') if isinstance(section, dict) else None
         kind = kind_of(str(name).rsplit('/', 1)[-1])
-        if not isinstance(parameters, dict) or not kind:
+        if not isinstance(parameters, dict) or not kind or not _SECTION.fullmatch(str(name)):
             raise ValueError(
-                f'{path}: section {name!r}, wanted one of {sorted(NODES)} with ros__parameters'
+                f'{path}: section {name!r}, wanted one of {sorted(NODES)}, with or without a '
+                'namespace (/line_1/reject_node, /**/reject_node_2), with ros__parameters'
             )
         try:
             values = _flat(parameters)
