@@ -15,7 +15,7 @@ from pad_inspection.datatypes import Camera
 from pad_inspection.geometry import opencv_matrix
 from pad_inspection.whole_files import replacing
 
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 MAX_PIXELS = 200_000_000
 """A larger picture is refused before it is decoded."""
 
@@ -44,9 +44,10 @@ def _size_in(stream: BinaryIO, name: Path | str) -> tuple[int, int]:
     from PIL.JpegImagePlugin import JpegImageFile
     from PIL.PngImagePlugin import PngImageFile
     from PIL.TiffImagePlugin import TiffImageFile
+    from PIL.WebPImagePlugin import WebPImageFile
 
     num_bytes = stream.seek(0, 2)
-    for kind in (PngImageFile, JpegImageFile, BmpImageFile, TiffImageFile):
+    for kind in (PngImageFile, JpegImageFile, BmpImageFile, TiffImageFile, WebPImageFile):
         stream.seek(0)
         try:
             width, height = kind(stream).size
@@ -55,7 +56,8 @@ def _size_in(stream: BinaryIO, name: Path | str) -> tuple[int, int]:
             continue
     else:
         raise ValueError(
-            f'{name} ({num_bytes} bytes) is not a readable picture, wanted PNG, JPEG, BMP or TIFF'
+            f'{name} ({num_bytes} bytes) is not a readable picture, wanted PNG, JPEG, WebP, BMP '
+            'or TIFF'
         )
     if not 0 < width * height <= MAX_PIXELS:
         raise ValueError(f'{name} has {width}x{height} px, wanted 1 to {MAX_PIXELS} pixels')
@@ -68,7 +70,7 @@ def read_rgba(path: Path, camera: Camera | None = None) -> tuple[np.ndarray, np.
     """Read a picture: RGB uint8 (H, W, 3) and its alpha channel uint8 (H, W) or None.
 
     Args:
-        path: PNG, JPEG, BMP or TIFF.
+        path: PNG, JPEG, WebP, BMP or TIFF.
         camera: that took it: a picture of another size is refused before it is decoded.
 
     Raises:

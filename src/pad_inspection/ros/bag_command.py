@@ -53,6 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inspect.add_argument(
         '--allow-grey', action='store_true', help='compare grey images with a model in colour too'
     )
+    inspect.add_argument(
+        '--require-signature', action='append', default=[], metavar='KEY',
+        help='refuse a bundle that is not signed with this public key (or one of several)',
+    )  # fmt: skip
     inspect.add_argument('--storage', choices=('mcap', 'sqlite3'), default='mcap')
 
 
@@ -138,6 +142,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
             image_bits=arguments.image_bits,
             allow_grey=arguments.allow_grey,
             storage=arguments.storage,
+            trusted_keys=arguments.require_signature,
             on_image=lambda total: (setattr(bar, 'total', total), bar.update()),
         )
     told = ', '.join(f'{count} {name.lower()}' for name, count in sorted(counts.items()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,7 @@ def inspect_bag(
     allow_grey: bool = False,
     storage: str = 'mcap',
     load: Loader = load_inspector,
+    trusted_keys: Sequence[str] = (),
     on_image: Callable[[int], object] = lambda total: None,
 ) -> Counter[str]:
     """Inspect every image and write a new bag with the recorded messages and the results.
@@ -49,6 +50,7 @@ def inspect_bag(
         allow_grey: see datatypes.Frame.
         storage: 'mcap' or 'sqlite3'.
         load: makes an inspector of the bundle.
+        trusted_keys: see model_loading.load_inspector.
         on_image: called after each image with the number of images there are.
 
     Returns:
@@ -67,7 +69,7 @@ def inspect_bag(
     if not cameras:
         raise ValueError(f'bag {source} has no images on */{image_topic}, it has {sorted(known)}')
     lookup = _Lookup(source, cameras, known)
-    model = loaded_model(load(bundle, {}, lambda: None, ()), bundle, Header())
+    model = loaded_model(load(bundle, {}, lambda: None, trusted_keys), bundle, Header())
     # results that were recorded live are left out: the new ones take their topics
     produced = {
         f'/{topic.of(c)}' for c in cameras.values() for topic in (interfaces.RESULTS, *MAKERS)
