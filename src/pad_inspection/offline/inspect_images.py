@@ -140,18 +140,17 @@ def load_inspector(
 
 def inspection_options(bundle: Path, config: Path | None, device: str | None) -> InspectionConfig:
     """The options of a bundle, changed by a YAML file and the command line."""
-    import yaml
-
     from pad_inspection.bundle_config import bundle_config
     from pad_inspection.config import InspectionConfig, from_dict
+    from pad_inspection.yaml_files import read_yaml
 
     values = bundle_config(bundle)
     if config is not None:
         if not config.is_file():
             raise FileNotFoundError(f'configuration file {config} does not exist')
         try:
-            values = from_dict(InspectionConfig, yaml.safe_load(config.read_text()) or {}, values)
-        except (yaml.YAMLError, ValueError) as error:
+            values = from_dict(InspectionConfig, read_yaml(config) or {}, values)
+        except ValueError as error:
             raise ValueError(f'{config}: {error}') from error
     if device is not None:
         values = from_dict(InspectionConfig, {'rendering': {'device': device}}, values)

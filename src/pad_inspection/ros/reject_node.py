@@ -27,7 +27,7 @@ from std_srvs.srv import Trigger
 
 from pad_inspection.decision import ObjectVerdict, StopRule
 from pad_inspection.ros import conversions, interfaces, parameters
-from pad_inspection.ros.belt_layout import read_layout
+from pad_inspection.ros.belt_layout import read_layout_of
 from pad_inspection.ros.diagnostics import status
 from pad_inspection.ros.executor import QuickCallbackGroup
 from pad_inspection.ros.line_memory import LineMemory
@@ -69,8 +69,6 @@ class RejectNode(Node):
         super().__init__('reject_node')
         parameters.declare(self, 'reject_node')
         config = parameters.read_own(self, 'reject_node')
-        if not config.cameras:
-            raise ValueError("parameter 'cameras' is empty, wanted at least one name")
         self._config = config
         self._clock_of_line = NodeClock(self)
         self._age = MessageAge(self._clock_of_line)
@@ -431,18 +429,10 @@ class RejectNode(Node):
 
 
 def _views_per_camera(config: RejectNodeConfig) -> int:
-    """Images of a piece from each camera as the belt's layout says; 0 without a layout.
-
-    Raises:
-        ValueError, FileNotFoundError: the file is missing, wrong, or lacks a camera.
-    """
+    """Images of a piece from each camera as the belt's layout says; 0 without a layout."""
     if not config.belt_layout:
         return 0
-    layout = read_layout(Path(config.belt_layout))
-    missing = sorted(set(config.cameras) - set(layout.cameras))
-    if missing:
-        raise ValueError(f'{config.belt_layout} has no camera {", ".join(missing)}')
-    return layout.views_per_camera
+    return read_layout_of(Path(config.belt_layout), config.cameras).views_per_camera
 
 
 def _seconds_since(info) -> float:
