@@ -65,6 +65,13 @@ def test_each_view_tells_what_all_of_them_say(inspector):
     assert set(third.timings_ms) == {'join'}
 
 
+def test_pieces_of_one_name_are_not_joined(inspector):
+    pieces = PieceViews()
+    pieces.add(inspector, inspection(0.0, 0.2), 1)
+    assert pieces.add(inspector, inspection(10.0, 0.2), 2).piece_views == 0
+    assert pieces.add(inspector, inspection(20.0, 0.2), 2).piece_views == 2
+
+
 def test_what_cannot_be_joined_stays_as_it_is(inspector):
     pieces = PieceViews()
     pieces.add(inspector, inspection(0.0, 0.2))

@@ -32,7 +32,7 @@ class _Kept:
 
     # weak: a model that was exchanged must not stay in memory for its last views
     inspector: weakref.ref[Inspector]
-    object_id: str
+    piece: tuple[str, int]
     inspection: Inspection
     seen: SeenMap
 
@@ -61,12 +61,13 @@ class PieceViews:
         self._memory = memory
         self._kept: deque[_Kept] = deque(maxlen=_MAX_VIEWS)
 
-    def add(self, inspector: Inspector, inspection: Inspection) -> Inspection:
+    def add(self, inspector: Inspector, inspection: Inspection, use: int = 0) -> Inspection:
         """Take in a view.
 
         Args:
             inspector: the model that inspected it.
             inspection: of the view.
+            use: which piece of this object_id, where they come again.
 
         Returns:
             It, with ``piece_score`` and ``piece_views`` where it and other views of the piece were
@@ -88,14 +89,11 @@ class PieceViews:
             inspection, query=None, reference=None, object_mask=None, rendered_alpha=None
         )
         seen = joiner.see(posed_map(inspection))
-        self._kept.append(_Kept(weakref.ref(inspector), inspection.object_id, light, seen))
+        piece = (inspection.object_id, use)
+        self._kept.append(_Kept(weakref.ref(inspector), piece, light, seen))
         while sum(one.size for one in self._kept) > self._memory and len(self._kept) > 1:
             self._kept.popleft()
-        views = [
-            one
-            for one in self._kept
-            if one.object_id == inspection.object_id and one.inspector() is inspector
-        ]
+        views = [one for one in self._kept if one.piece == piece and one.inspector() is inspector]
         if len(views) < 2:
             return inspection
         maps = joiner.join_seen([one.seen for one in views])

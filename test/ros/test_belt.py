@@ -158,6 +158,22 @@ def test_own_announcement_does_not_make_a_second_piece():
     assert len(belt) == 1
 
 
+@pytest.mark.parametrize('seen', [True, False])
+def test_a_name_that_comes_again_is_a_piece_of_its_own(seen):
+    """The first has its images, or left without any."""
+    belt = BeltAssociation(layout())
+    belt.add_trigger('p', [], 0)
+    first = belt.find('first', 2 * S) if seen else None
+    # one that comes twice changes nothing
+    belt.add_trigger('p', [], 0)
+    belt.add_trigger('p', [], 10 * S, object_type='truck')
+    assert belt.counts['names used again'] == 1 and len(belt) == 1
+    again = [belt.find(camera, at * S) for camera, at in (('first', 12), ('second', 13))]
+    assert again == [Match('p', 'truck')] * 2 and again[0].use == again[1].use
+    assert first is None or first.use != again[0].use
+    assert belt.find('second', 3 * S) is None
+
+
 def test_a_trigger_without_a_position_needs_the_barrier():
     belt = BeltAssociation(layout(trigger_position=math.nan))
     with pytest.raises(ValueError, match='trigger_position'):

@@ -1,3 +1,4 @@
+import math
 import threading
 
 from pad_inspection.ros.association import Match, TriggerAssociation
@@ -269,3 +270,84 @@ def test_a_held_image_is_answered_once_when_its_time_is_over_or_all_end():
     assert not queue.hold(frame, 'found', lambda waiting, now: 0.0)
     queue.done(frame)
     assert not len(queue) and queue.wait_until_answered(0.0)
+
+
+def test_of_two_pieces_with_one_stamp_an_image_shows_neither():
+    queue, _ = make(trigger_timeout=5.0)
+    put_trigger(queue, 'p1', ['a'], 7)
+    put_trigger(queue, 'p1', ['a'], 7)
+    put_trigger(queue, 'p2', ['b'], 7)
+    queue.put_camera_info('a', 'info', 7)
+    queue.put_image('a', 'image', 7)
+    assert queue.take().match == Match('p1')
+    # now of both, or of two products
+    put_trigger(queue, 'p2', ['a'], 7)
+    queue.put_image('a', 'image', 7)
+    frame = queue.take()
+    assert frame.match.object_id == ''
+    assert frame.match.fault == '2 triggers are of its stamp, wanted one: p1, p2'
+    queue.update_association(lambda a: a.add_trigger('p2', ['b'], 7, object_type='truck'))
+    queue.put_image('b', 'image', 7)
+    assert 'p2, p2 truck' in queue.take().match.fault
+    counts = queue.update_association(lambda a: a.counts)
+    assert counts['images of two pieces at once'] == 2
+
+
+def test_a_name_that_comes_again_much_later_is_another_piece():
+    association, s = TriggerAssociation(), 10**9
+    for seconds in (0, 5, 100, 101):
+        association.add_trigger('p', [], seconds * s)
+    uses = [association.find('a', seconds * s).use for seconds in (0, 5, 100, 101)]
+    assert uses[0] == uses[1] != uses[2] == uses[3]
+    for number in range(2000):
+        association.add_trigger(f'other {number}', [], 101 * s)
+    association.add_trigger('p', [], 102 * s)
+    assert association.find('a', 102 * s).use not in uses
+    assert len(association._uses) <= 256
+
+
+def test_an_image_is_as_old_as_its_message():
+    queue, clock = make(trigger_timeout=5.0)
+    queue.put_image('a', 'old', 7, age=4.0)
+    queue.put_image('b', 'new', 7)
+    assert [f.message for f in queue.expire(3.0)] == ['old']
+    clock.now += 2.0
+    assert not queue.expire(3.0)
+
+
+def test_when_the_clock_is_set_back_nothing_waits_on():
+    queue, clock = make(trigger_timeout=5.0, info_timeout=5.0, size=2)
+    queue.put_image('b', 'held', 7)
+    queue.put_camera_info('b', 'info', 7)
+    put_trigger(queue, 'p', ['b'], 7)
+    held = queue.take()
+    queue.hold(held, 'first', lambda waiting, now: held.arrived + 5.0 - now)
+    queue.put_image('a', 'waits', 7)
+    clock.now -= 1000.0
+    assert {queue.take().message, queue.take().message} == {'held', 'waits'}
+    queue.put_image('a', 'late', 8)
+    clock.now -= 1000.0
+    assert [f.message for f in queue.expire(3600.0)][-1] == 'late'
+    assert queue.age(held) == math.inf
+
+
+def test_simulated_time_may_run_while_a_queue_waits():
+    queue, clock = make(info_timeout=1000.0, is_simulated=True)
+    queue.put_image('a', 'image', 7)
+    taken = []
+    worker = threading.Thread(target=lambda: taken.append(queue.take()))
+    worker.start()
+    worker.join(0.1)
+    assert not taken
+    clock.now += 1000.0
+    worker.join(10)
+    assert taken[0].info is None
+
+
+def test_an_answer_that_is_given_back_may_be_given_once_more():
+    queue, _ = make()
+    queue.put_image('a', 'image', 7)
+    (frame,) = queue.drain()
+    assert queue.claim_answer(frame) and not queue.claim_answer(frame)
+    queue.give_back_answer(frame)
+    assert queue.claim_answer(frame) and not queue.claim_answer(frame)

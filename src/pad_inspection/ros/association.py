@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # Triggers that are kept for images that are still on their way.
 _MAX_REMEMBERED = 256
+# A name that comes again so much later, by the stamps, is that of another piece.
+_SAME_PIECE_NS = 60 * 10**9
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,14 @@ class Match:
     Attributes:
         object_id: its name; '' = the image is not needed for any piece.
         object_type: which product it is; '' = as the line is set.
+        fault: why nobody knows which of several pieces it is; then there is no name.
+        use: which piece of this name, where names come again.
     """
 
     object_id: str
     object_type: str = ''
+    fault: str = ''
+    use: int = field(default=0, compare=False)
 
 
 NO_PIECE = Match('')
@@ -67,6 +73,9 @@ class TriggerAssociation:
         """
         self.timeout = timeout
         self.counts: Counter[str] = Counter()
+        self._num_uses = 0
+        # name -> stamp of its last trigger, and which piece that was
+        self._uses: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._tolerance_ns = round(tolerance * 1e9)
         self._triggers: deque[_Trigger] = deque(maxlen=max_triggers)
 
@@ -80,13 +89,28 @@ class TriggerAssociation:
     ) -> None:
         """A piece is exposed by these cameras; ``cameras`` empty = all."""
         del x
-        match = Match(object_id, object_type)
+        match = Match(object_id, object_type, use=self._use(object_id, stamp_ns))
         self._triggers.append(_Trigger(match, stamp_ns, frozenset(cameras)))
+
+    def _use(self, object_id: str, stamp_ns: int) -> int:
+        """Which piece of its name a trigger exposes."""
+        last_ns, use = self._uses.pop(object_id, (stamp_ns, 0))
+        if abs(stamp_ns - last_ns) > _SAME_PIECE_NS:
+            self.counts['names used again'] += 1
+            use = 0
+        if not use:
+            self._num_uses += 1
+            use = self._num_uses
+        self._uses[object_id] = (stamp_ns, use)
+        while len(self._uses) > _MAX_REMEMBERED:
+            self._uses.popitem(last=False)
+        return use
 
     def find(self, camera: str, stamp_ns: int) -> Match | None:
         """Piece of the trigger that is nearest in time; None when there is none (yet).
 
-        None too when two pieces are equally near: a guess could give one the views of the other.
+        A match with a fault when two pieces, or two products, are equally near: a guess could give
+        one the views of the other.
         """
         matching = [
             trigger
@@ -97,8 +121,10 @@ class TriggerAssociation:
         if not matching:
             return None
         least = min(abs(trigger.stamp_ns - stamp_ns) for trigger in matching)
-        nearest = [t.match for t in matching if abs(t.stamp_ns - stamp_ns) == least]
-        if len({match.object_id for match in nearest}) > 1:
+        nearest = {t.match for t in matching if abs(t.stamp_ns - stamp_ns) == least}
+        if len(nearest) > 1:
             self.counts['images of two pieces at once'] += 1
-            return None
-        return nearest[0]
+            names = sorted(f'{match.object_id} {match.object_type}'.strip() for match in nearest)
+            text = f'{len(names)} triggers are of its stamp, wanted one: {", ".join(names[:4])}'
+            return Match('', fault=text)
+        return nearest.pop()

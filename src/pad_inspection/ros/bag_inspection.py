@@ -145,10 +145,14 @@ def _inspect(
     object_id = interfaces.object_id_of_stamp(stamp_ns) if match is None else match.object_id
     info = lookup.info(camera, stamp_ns)
     try:
+        if match is not None and match.fault:
+            raise ValueError(match.fault)
         if info is None:
             raise ValueError(f'the bag has no CameraInfo on /{camera}/camera_info')
         frame = frame_of(message, info, camera_name=camera, object_id=object_id)
-        inspection = pieces.add(model.inspector, model.inspector.inspect(frame))
+        inspection = pieces.add(
+            model.inspector, model.inspector.inspect(frame), 0 if match is None else match.use
+        )
     except ValueError as error:
         inspection = Inspection(
             Verdict.UNDETERMINED,

@@ -89,12 +89,16 @@ class BeltTravel:
 
 @dataclass
 class _Track:
-    """A piece on the belt; ``views`` are the stamps of its images by camera."""
+    """A piece on the belt; ``views`` are the stamps of its images by camera.
+
+    ``use`` tells pieces of one name apart.
+    """
 
     object_id: str
     object_type: str
     coordinate: float
     cameras: frozenset[str]
+    use: int
     views: dict[str, set[int]] = field(default_factory=dict)
 
 
@@ -121,6 +125,7 @@ class BeltAssociation:
         # a trigger that came before the encoder's first samples waits here: (stamp, x, track)
         self._unplaced: list[tuple[int, float, _Track]] = []
         self._tracks: OrderedDict[str, _Track] = OrderedDict()
+        self._num_tracks = 0
         self._clock_offsets: dict[str, float] = {}
 
     def __len__(self) -> int:
@@ -145,10 +150,15 @@ class BeltAssociation:
             raise ValueError(
                 f'trigger of {object_id} has no position and the belt layout no trigger_position'
             )
-        track = _Track(object_id, object_type, math.nan, frozenset(cameras))
+        track = self._new_track(object_id, object_type, cameras)
         self._unplaced.append((stamp_ns, x, track))
         del self._unplaced[:-_MAX_PIECES]
         self._place_triggers()
+
+    def _new_track(self, object_id: str, object_type: str, cameras: Sequence[str] = ()) -> _Track:
+        """A piece whose place is not known yet."""
+        self._num_tracks += 1
+        return _Track(object_id, object_type, math.nan, frozenset(cameras), self._num_tracks)
 
     def add_travel(self, stamp_ns: int, travel: float) -> None:
         """A sample of the encoder, m.
@@ -230,7 +240,7 @@ class BeltAssociation:
             if len(stamps) >= self._layout.views_per_camera:
                 return NO_PIECE
             stamps.add(stamp_ns)
-        return Match(track.object_id, track.object_type)
+        return Match(track.object_id, track.object_type, use=track.use)
 
     def sight(
         self, camera: str, stamp_ns: int, x: float = math.nan, object_type: str = ''
@@ -255,7 +265,7 @@ class BeltAssociation:
             nearest = min(tracks, key=lambda t: abs(t.coordinate - coordinate), default=None)
             if nearest and abs(nearest.coordinate - coordinate) <= station.window:
                 return self._claim(nearest, camera, stamp_ns), False
-        track = _Track(f'seen-{stamp_ns}-{camera}', object_type, math.nan, frozenset())
+        track = self._new_track(f'seen-{stamp_ns}-{camera}', object_type)
         self.counts['pieces seen without a trigger'] += 1
         if travel is not None:
             track.coordinate = x - travel

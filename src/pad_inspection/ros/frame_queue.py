@@ -205,6 +205,8 @@ class FrameQueue:
                         wait = self._seconds_to_ready(frame, now)
                     else:
                         wait = held([f for frames in self._frames.values() for f in frames], now)
+                        # no patience holds once the clock was set back
+                        wait = 0.0 if now < frame.arrived else wait
                     if wait is None:
                         continue
                     if wait <= 0:
@@ -234,7 +236,8 @@ class FrameQueue:
             frame.match = self._association.find(frame.camera, frame.stamp_ns)
             if frame.match is None:
                 wait = max(wait, self._association.timeout - waited)
-        return 0.0 if frame.match == NO_PIECE else wait
+        is_settled = frame.match is not None and not frame.match.object_id
+        return 0.0 if is_settled else wait
 
     @staticmethod
     def _waited(frame: QueuedFrame, now: float) -> float:
@@ -256,6 +259,11 @@ class FrameQueue:
         with self._changed:
             first, frame.answered = not frame.answered, True
             return first
+
+    def give_back_answer(self, frame: QueuedFrame) -> None:
+        """Tell that the answer that was claimed is not out: somebody else may answer."""
+        with self._changed:
+            frame.answered = False
 
     def expire(self, limit: float) -> list[QueuedFrame]:
         """Images that arrived ``limit`` s ago or earlier and have no answer.

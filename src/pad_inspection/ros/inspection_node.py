@@ -20,6 +20,7 @@ from pathlib import Path
 from diagnostic_msgs.msg import DiagnosticArray
 from pad_msgs.msg import ObjectTrigger
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 from pad_inspection.datatypes import Frame, Inspection, Reason, Verdict
@@ -29,6 +30,7 @@ from pad_inspection.ros.diagnostics import status
 from pad_inspection.ros.frame_building import build_frame
 from pad_inspection.ros.frame_queue import QueuedFrame
 from pad_inspection.ros.intake import REPLACED, Intake, read_line_layout
+from pad_inspection.ros.message_age import MessageAge
 from pad_inspection.ros.model_loading import Loader, Model, load_inspector
 from pad_inspection.ros.model_service import LoadingStoppedError, ModelService
 from pad_inspection.ros.monitor import Monitor
@@ -45,6 +47,8 @@ from pad_inspection.text_safety import MAX_TEXT_LENGTH, printable
 _FINISH_S = 30.0
 # How often late images are looked for, as a share of the deadline and in s at most.
 _DEADLINE_SHARE, _DEADLINE_MAX_S = 0.1, 0.5
+# The same where it is in simulated time, which runs as fast as it likes.
+_SIMULATED_S = 0.02
 _LOG_PERIOD_S, _HEALTH_LOG_PERIOD_S = 5.0, 60.0
 
 
@@ -64,14 +68,17 @@ class InspectionNode(LifecycleNode):
         parameters.declare(self, 'inspection_node', self._why_fixed)
         self.finished: int | None = None
         self._config: InspectionNodeConfig = parameters.read_own(self, 'inspection_node')
-        self._monitor = _monitor(self._config)
+        self._clock_of_line = NodeClock(self)
+        self._age = MessageAge(self._clock_of_line)
+        # a jump of the system's clock must not hold up deadlines
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._monitor = self._new_monitor()
         self._intake: Intake | None = None
         self._results: ResultPublisher | None = None
         self._rig: RigViews | None = None
         self._pieces = PieceViews()
         self._worker: threading.Thread | None = None
         self._deadline_timer = None
-        self._clock_of_line = NodeClock(self)
         self._throttle = Throttle(_LOG_PERIOD_S, self.get_logger())
         self._deadline_group = MutuallyExclusiveCallbackGroup()
         self._is_stopping: Callable[[], bool] = lambda: False
@@ -85,7 +92,9 @@ class InspectionNode(LifecycleNode):
         self._diagnostics = self.create_publisher(
             DiagnosticArray, diagnostics.name, interfaces.qos(diagnostics)
         )
-        self.create_timer(self._config.diagnostics_period, self._publish_diagnostics)
+        self.create_timer(
+            self._config.diagnostics_period, self._publish_diagnostics, clock=self._steady
+        )
 
     def _why_fixed(self) -> str:
         """Why parameters cannot be set now; '' = they can."""
@@ -121,7 +130,7 @@ class InspectionNode(LifecycleNode):
             layout = read_line_layout(self._config)
             self._rig = _rig(self._config)
             self._pieces = PieceViews()
-            self._monitor = _monitor(self._config)
+            self._monitor = self._new_monitor()
             self._models.configure(self._config)
             self._results = ResultPublisher(self, self._config)
             announce = self._triggers.publish
@@ -133,6 +142,7 @@ class InspectionNode(LifecycleNode):
                 announce,
                 layout,
                 self._clock_of_line,
+                self._age,
             )
         except LoadingStoppedError as error:
             self.get_logger().info(str(error))
@@ -144,9 +154,12 @@ class InspectionNode(LifecycleNode):
             self._release()
             return TransitionCallbackReturn.FAILURE
         if self._config.deadline > 0:
-            period = min(_DEADLINE_MAX_S, _DEADLINE_SHARE * self._config.deadline)
+            longest = _SIMULATED_S if self._clock_of_line.is_simulated else _DEADLINE_MAX_S
             self._deadline_timer = self.create_timer(
-                period, self._on_deadline, callback_group=self._deadline_group
+                min(longest, _DEADLINE_SHARE * self._config.deadline),
+                self._on_deadline,
+                callback_group=self._deadline_group,
+                clock=self._steady,
             )
         self._worker = threading.Thread(target=self._work, name='inspection', daemon=True)
         self._worker.start()
@@ -176,7 +189,8 @@ class InspectionNode(LifecycleNode):
     def on_shutdown(self, state) -> TransitionCallbackReturn:
         """As deactivate and cleanup, from any state."""
         self.close()
-        self.finished = 0
+        # a worker that died stays a failure
+        self.finished = self.finished or 0
         return super().on_shutdown(state)
 
     def on_error(self, state) -> TransitionCallbackReturn:
@@ -225,7 +239,7 @@ class InspectionNode(LifecycleNode):
 
     def _work(self) -> None:
         """Inspect queued images until the queue is closed."""
-        queue = self._intake.queue
+        queue, frame = self._intake.queue, None
         try:
             while (frame := queue.take()) is not None:
                 try:
@@ -241,11 +255,16 @@ class InspectionNode(LifecycleNode):
             self.finished = 1
             text = printable(f'{type(error).__name__}: {error}', MAX_TEXT_LENGTH)
             self.get_logger().fatal(f'the worker has died, the node ends: {text}')
+            if frame is not None:
+                self._answer(frame, Reason.INTERNAL_ERROR, text)
 
     def _inspect(self, queued: QueuedFrame) -> None:
         """Inspect one image and publish all that comes of it."""
         if self._is_late(queued):
             self._answer(queued, Reason.DEADLINE_MISSED, self._late_message(queued))
+            return
+        if queued.match is not None and queued.match.fault:
+            self._answer(queued, Reason.CONFLICT, queued.match.fault)
             return
         if queued.replaced:
             self._answer(queued, Reason.FRAME_DROPPED, REPLACED)
@@ -260,7 +279,7 @@ class InspectionNode(LifecycleNode):
         inspection = self._intake.place(queued, inspection, product)
         if model is not None:
             # before the deadline is looked at: it takes time as well
-            inspection = self._pieces.add(model.inspector, inspection)
+            inspection = self._pieces.add(model.inspector, inspection, _use(queued))
         if self._is_late(queued) and inspection.verdict != Verdict.UNDETERMINED:
             inspection = dataclasses.replace(
                 inspection,
@@ -278,7 +297,8 @@ class InspectionNode(LifecycleNode):
             self._answer(queued, Reason.IMAGE_INVALID, str(error))
             return None
         announced = queued.match.object_type if queued.match else ''
-        found = Found(frame, *self._models.models.inspect(frame, announced or queued.object_type))
+        product = announced or queued.object_type
+        found = Found(frame, *self._models.models.inspect(frame, product, _use(queued)))
         rig = self._rig
         if rig is None:
             return found
@@ -360,6 +380,18 @@ class InspectionNode(LifecycleNode):
         """Publish a result and its pictures, unless the image was answered before; count it."""
         if not self._intake.queue.claim_answer(queued):
             return
+        try:
+            seconds = self._publish_claimed(queued, inspection, product, model)
+        except BaseException:
+            # nothing is out yet: whoever handles this may answer
+            self._intake.queue.give_back_answer(queued)
+            raise
+        self._monitor.on_result(inspection, seconds, product)
+
+    def _publish_claimed(
+        self, queued: QueuedFrame, inspection: Inspection, product: str, model: Model | None
+    ) -> float:
+        """Publish a result and its pictures; tells how long it took since the arrival, s."""
         # 0 when simulated time was set back meanwhile
         seconds = max(0.0, self._clock_of_line.now() - queued.arrived)
         info = None if model is None else model.info
@@ -373,7 +405,18 @@ class InspectionNode(LifecycleNode):
             object_type=product,
         )
         self._results.publish(inspection, message, model)
-        self._monitor.on_result(inspection, seconds, product)
+        return seconds
+
+    def _new_monitor(self) -> Monitor:
+        """Monitor with the limits of the parameters."""
+        config = self._config
+        return Monitor(
+            config.cameras,
+            camera_timeout=config.camera_timeout,
+            drift_window=config.drift_window,
+            drift_shift=config.drift_shift,
+            clock=self._clock_of_line.now,
+        )
 
     def _publish_diagnostics(self) -> None:
         """State, counters, latency; cameras; drift of each model."""
@@ -398,6 +441,11 @@ class InspectionNode(LifecycleNode):
                 self.get_logger().warning(report.text, throttle_duration_sec=_HEALTH_LOG_PERIOD_S)
 
 
+def _use(queued: QueuedFrame) -> int:
+    """Which piece of its name an image shows."""
+    return queued.match.use if queued.match is not None else 0
+
+
 def _rig(config: InspectionNodeConfig) -> RigViews | None:
     """Views that help each other, where the parameters name a rig."""
     if not config.rig:
@@ -406,16 +454,6 @@ def _rig(config: InspectionNodeConfig) -> RigViews | None:
         read_rig(Path(config.rig), config.cameras),
         tolerance=config.trigger_tolerance,
         patience=config.trigger_timeout,
-    )
-
-
-def _monitor(config: InspectionNodeConfig) -> Monitor:
-    """Monitor with the limits of the parameters."""
-    return Monitor(
-        config.cameras,
-        camera_timeout=config.camera_timeout,
-        drift_window=config.drift_window,
-        drift_shift=config.drift_shift,
     )
 
 

@@ -31,10 +31,12 @@ from pad_inspection.ros.monitor import Monitor
 from pad_inspection.ros.node_clock import NodeClock
 from pad_inspection.ros.node_configs import InspectionNodeConfig
 from pad_inspection.ros.throttle import Throttle
-from pad_inspection.ros.trigger_checks import id_fault, travel_fault, trigger_fault
+from pad_inspection.ros.trigger_checks import id_fault, name_fault, travel_fault, trigger_fault
 from pad_inspection.text_safety import printable
 
 _LOG_PERIOD_S = 5.0
+# Of a lens; more than any model has.
+_MAX_COEFFICIENTS = 100
 # Message of a result of an image that was replaced.
 REPLACED = 'a newer image came before this one was done'
 
@@ -62,6 +64,7 @@ class Intake:
         announce: Callable[[ObjectTrigger], None],
         layout: BeltLayout | None,
         clock: NodeClock,
+        age: MessageAge,
     ):
         """Subscribe; images are ignored until ``open`` is called.
 
@@ -73,6 +76,7 @@ class Intake:
             announce: publishes the trigger of a piece that was seen unannounced.
             layout: of the belt; None = triggers name the pieces.
             clock: of deadlines and patience.
+            age: of messages.
         """
         self._node = node
         self._config = config
@@ -81,13 +85,18 @@ class Intake:
         self._announce = announce
         self._layout = layout
         self._throttle = Throttle(_LOG_PERIOD_S, node.get_logger())
-        self._clock, self._age = clock, MessageAge(clock)
+        self._clock, self._age = clock, age
         self._object_type = config.object_type
         # held while an image is queued: none slips in behind a deactivation
         self._gate = threading.Lock()
         self._is_open = False
         if self._layout is not None:
             association = BeltAssociation(self._layout, config.trigger_timeout)
+            if not math.isfinite(self._layout.trigger_position):
+                node.get_logger().warning(
+                    'the belt layout has no trigger_position: triggers without a position are '
+                    'refused'
+                )
         else:
             association = TriggerAssociation(config.trigger_timeout, config.trigger_tolerance)
         self.queue = FrameQueue(
@@ -166,7 +175,7 @@ class Intake:
     # ---- messages ---------------------------------------------------------------------------
 
     def _on_image(self, camera: str, message: Image | CompressedImage, info) -> None:
-        stamp_ns, now = conversions.stamp_to_ns(message.header.stamp), self._clock.now()
+        stamp_ns, age = conversions.stamp_to_ns(message.header.stamp), self._age.of(info)
         with self._gate:
             # rclpy delivers messages whatever the lifecycle state is
             if not self._is_open:
@@ -174,14 +183,15 @@ class Intake:
                 return
             self._monitor.on_image(camera)
             if self._layout is not None and stamp_ns > 0:
-                self.queue.update_association(lambda b: b.note_clock(camera, stamp_ns, now))
+                arrived = self._clock.now() - age
+                self.queue.update_association(lambda b: b.note_clock(camera, stamp_ns, arrived))
             replaced, needless = self.queue.put_image(
                 camera,
                 message,
                 stamp_ns,
                 self._object_type,
                 header=message.header,
-                age=self._age.of(info),
+                age=age,
             )
         for frame in replaced:
             self._answer(frame, Reason.FRAME_DROPPED, REPLACED)
@@ -189,6 +199,11 @@ class Intake:
             self._answer(frame, Reason.NO_PIECE, 'no piece needs this image')
 
     def _on_info(self, camera: str, message: CameraInfo, _) -> None:
+        if len(message.d) > _MAX_COEFFICIENTS:
+            # some are kept, so that they must be small
+            text = f'd has {len(message.d)} values, wanted {_MAX_COEFFICIENTS} at most'
+            self._refuse('camera_info', f'{camera}: {text}')
+            return
         self.queue.put_camera_info(camera, message, conversions.stamp_to_ns(message.header.stamp))
 
     def _on_trigger(self, message: ObjectTrigger) -> None:
@@ -208,7 +223,7 @@ class Intake:
         )
 
     def _on_belt(self, message: JointState) -> None:
-        fault = travel_fault(message.header.stamp.sec, message.position)
+        fault = travel_fault(message)
         if fault:
             self._refuse('belt_state', fault)
             return
@@ -228,9 +243,9 @@ class Intake:
             self._refuse('trigger', str(error))
 
     def _on_object_type(self, message: String) -> None:
-        fault = id_fault(message.data) if message.data else ''
+        fault = name_fault('data', message.data) if message.data else ''
         if fault:
-            self._refuse('object_type', fault.replace('object_id', 'data', 1))
+            self._refuse('object_type', fault)
             return
         if message.data != self._object_type:
             self._node.get_logger().info(f'product on the line is now {message.data!r}')
@@ -265,6 +280,8 @@ class Intake:
         match, is_new = self.queue.update_association(
             lambda belt: belt.sight(queued.camera, queued.stamp_ns, x, product)
         )
+        # so that its later images are known to be of the same piece
+        queued.match = match
         if is_new:
             stamp = conversions.stamp_of_ns(queued.stamp_ns)
             trigger = ObjectTrigger(

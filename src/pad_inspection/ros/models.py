@@ -36,7 +36,7 @@ class ModelSet:
         self._models = dict(models)
         self._margin = margin
         self._only_product = only_product
-        self._recognized: OrderedDict[str, str] = OrderedDict()
+        self._recognized: OrderedDict[tuple[str, int], str] = OrderedDict()
 
     @property
     def names(self) -> list[str]:
@@ -55,12 +55,15 @@ class ModelSet:
         with self._lock:
             self._models[object_type] = model
 
-    def inspect(self, frame: Frame, object_type: str) -> tuple[Inspection, str, Model | None]:
+    def inspect(
+        self, frame: Frame, object_type: str, use: int = 0
+    ) -> tuple[Inspection, str, Model | None]:
         """Inspect a frame as a product.
 
         Args:
             frame: the image.
             object_type: product; '' = the only one, or whichever is recognised.
+            use: which piece of its object_id, where they come again.
 
         Returns:
             The inspection, its product ('' when not recognised) and the model that was used.
@@ -68,7 +71,7 @@ class ModelSet:
         with self._lock:
             models = dict(self._models)
         if not object_type and len(models) > 1:
-            return self._recognize(models, frame)
+            return self._recognize(models, frame, use)
         name = object_type or next(iter(models))
         model = models.get(name)
         if '' in models and name:
@@ -81,14 +84,16 @@ class ModelSet:
         return model.inspector.inspect(frame), name, model
 
     def _recognize(
-        self, models: dict[str, Model], frame: Frame
+        self, models: dict[str, Model], frame: Frame, use: int
     ) -> tuple[Inspection, str, Model | None]:
         """Inspect with the model that localises best; a piece stays the same product."""
         inspectors = {name: model.inspector for name, model in models.items()}
         name, inspection = recognize(inspectors, frame, self._margin)
         if not name:
             return inspection, '', None
-        before = self._recognized.setdefault(frame.object_id, name) if frame.object_id else name
+        before = name
+        if frame.object_id:
+            before = self._recognized.setdefault((frame.object_id, use), name)
         while len(self._recognized) > _MAX_REMEMBERED:
             self._recognized.popitem(last=False)
         if before != name:

@@ -5,6 +5,8 @@ Pictures for people are drawn only when somebody subscribes (or `publish_debug`)
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from geometry_msgs.msg import Transform, TransformStamped, Vector3
@@ -18,9 +20,12 @@ from pad_inspection.ros import conversions, interfaces
 from pad_inspection.ros.model_loading import Model
 from pad_inspection.ros.node_configs import InspectionNodeConfig
 from pad_inspection.ros.result_messages import MAKERS
+from pad_inspection.ros.throttle import Throttle
+from pad_inspection.text_safety import printable
 
 # A process that ends takes with it what was not delivered yet.
 _FLUSH_S = 3.0
+_LOG_PERIOD_S = 5.0
 
 
 class ResultPublisher:
@@ -30,6 +35,7 @@ class ResultPublisher:
         """Make the publishers."""
         self._node = node
         self._config = config
+        self._throttle = Throttle(_LOG_PERIOD_S, node.get_logger())
         self._publishers: dict[tuple[str, str], Any] = {}
         for camera in config.cameras:
             for topic in (interfaces.RESULTS, *MAKERS):
@@ -77,10 +83,14 @@ class ResultPublisher:
         camera, header = inspection.camera_name, message.header
         for topic, make in MAKERS.items():
             if topic is interfaces.ANOMALY_MAP or self._wanted(camera, topic):
-                made = make(inspection, header, model)
-                if made is not None:
-                    self._publishers[camera, topic.name].publish(made)
-        self._send_transform(inspection, header)
+                self._show(
+                    topic.of(camera),
+                    self._publishers[camera, topic.name],
+                    functools.partial(make, inspection, header, model),
+                )
+        if self._tf is not None:
+            make = functools.partial(self._transform, inspection, header)
+            self._show(interfaces.TF.name, self._tf, make)
         self._publishers[camera, interfaces.RESULTS.name].publish(
             InspectionResultArray(header=header, results=[message])
         )
@@ -90,11 +100,21 @@ class ResultPublisher:
         publisher = self._publishers[camera, topic.name]
         return self._config.publish_debug or publisher.get_subscription_count() > 0
 
-    def _send_transform(self, inspection: Inspection, header: Header) -> None:
-        """Publish where the piece is, when it was localised."""
+    def _show(self, topic: str, publisher: Any, make: Callable[[], Any]) -> None:
+        """Publish what people look at; no fault there keeps a result back."""
+        try:
+            made = make()
+            if made is not None:
+                publisher.publish(made)
+        except Exception as error:
+            text = printable(f'{topic} left out: {type(error).__name__}: {error}', 500)
+            self._throttle.error(topic, text)
+
+    def _transform(self, inspection: Inspection, header: Header) -> Any:
+        """Message on /tf of where the piece is, None when it was not localised."""
         pose = inspection.pose.cam_from_object
-        if self._tf is None or pose is None:
-            return
+        if pose is None:
+            return None
         placed = conversions.pose_to_message(pose)
         p = placed.position
         transform = TransformStamped(
@@ -104,4 +124,4 @@ class ResultPublisher:
                 translation=Vector3(x=p.x, y=p.y, z=p.z), rotation=placed.orientation
             ),
         )
-        self._tf.publish(self._tf_message(transforms=[transform]))
+        return self._tf_message(transforms=[transform])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from pad_inspection.text_safety import MAX_ID_LENGTH, printable
 
@@ -18,13 +17,32 @@ MAX_VIEWS = 100_000
 
 def id_fault(object_id: str) -> str:
     """Why an object_id cannot name an object; '' = it can."""
-    shown = printable(object_id, 60)
-    if not object_id:
-        return 'object_id is empty'
-    if len(object_id) > MAX_ID_LENGTH:
-        return f'object_id {shown} is longer than {MAX_ID_LENGTH} characters'
-    if not object_id.isprintable():
-        return f'object_id {shown} has characters that cannot be printed'
+    return name_fault('object_id', object_id)
+
+
+def name_fault(field: str, name: str) -> str:
+    """Why a name is none; '' = it is one.
+
+    Args:
+        field: of the message that has it.
+        name: of an object, a product or a camera.
+    """
+    shown = printable(name, 60)
+    if not name:
+        return f'{field} is empty'
+    if len(name) > MAX_ID_LENGTH:
+        return f'{field} {shown} is longer than {MAX_ID_LENGTH} characters'
+    if not name.isprintable():
+        return f'{field} {shown} has characters that cannot be printed'
+    return ''
+
+
+def stamp_fault(stamp) -> str:
+    """Why a stamp is no time; '' = it is one."""
+    if stamp.sec < 0:
+        return f'header.stamp.sec is {stamp.sec}, wanted 0 or more'
+    if stamp.nanosec >= 10**9:
+        return f'header.stamp.nanosec is {stamp.nanosec}, wanted less than 1000000000'
     return ''
 
 
@@ -33,9 +51,9 @@ def trigger_fault(message) -> str:
 
     NaN positions are allowed: they mean unknown.
     """
-    stamp = message.header.stamp
-    if stamp.sec < 0:
-        return f'header.stamp.sec is {stamp.sec}, wanted 0 or more'
+    fault = stamp_fault(message.header.stamp)
+    if fault:
+        return fault
     for axis in 'xyz':
         fault = position_fault(f'position.{axis}', getattr(message.position, axis))
         if fault:
@@ -44,9 +62,11 @@ def trigger_fault(message) -> str:
         return f'cameras has {len(message.cameras)} names, wanted {MAX_CAMERAS} at most'
     if message.expected_views > MAX_VIEWS:
         return f'expected_views is {message.expected_views}, wanted {MAX_VIEWS} at most'
-    if message.object_type and id_fault(message.object_type):
-        return f'object_type: {id_fault(message.object_type)}'
-    return ''
+    for camera in message.cameras:
+        fault = name_fault('cameras: name', camera)
+        if fault:
+            return fault
+    return name_fault('object_type', message.object_type) if message.object_type else ''
 
 
 def position_fault(name: str, value: float) -> str:
@@ -56,13 +76,14 @@ def position_fault(name: str, value: float) -> str:
     return ''
 
 
-def travel_fault(stamp_sec: int, positions: Sequence[float]) -> str:
+def travel_fault(message) -> str:
     """What is wrong with a sample of the belt's encoder (JointState); '' = nothing."""
-    if stamp_sec < 0:
-        return f'header.stamp.sec is {stamp_sec}, wanted 0 or more'
-    if not len(positions):
+    fault = stamp_fault(message.header.stamp)
+    if fault:
+        return fault
+    if not len(message.position):
         return 'position is empty, wanted how far the belt has gone, m'
-    value = positions[0]
+    value = message.position[0]
     if not math.isfinite(value) or abs(value) > MAX_TRAVEL_M:
         return f'position[0] is {value:g} m, wanted +-{MAX_TRAVEL_M:g} m'
     return ''
