@@ -201,3 +201,13 @@ class TellingInspector(SmallInspector):
         made = cls.from_bundle(path)
         made._content['model_id'] = str(overrides)
         return made
+
+
+class UntellableInspector(SmallInspector):
+    """One whose rejects no message can hold, and whose pictures of good pieces cannot be shown."""
+
+    def inspect(self, frame, cam_from_object=None):
+        found = super().inspect(frame, cam_from_object)
+        if found.verdict == Verdict.REJECT:
+            return replace(found, piece_views=-1)
+        return replace(found, reference=np.zeros(3, np.complex64))
