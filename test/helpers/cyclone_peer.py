@@ -139,6 +139,7 @@ class InspectionResult(IdlStruct, typename='pad_msgs::msg::dds_::InspectionResul
     piece_score: float32
     piece_views: uint16
     object_type: str
+    expected_views: uint32
 
 
 @dataclasses.dataclass

@@ -22,10 +22,9 @@ class Clock:
 
 def make(**options):
     decision = DecisionConfig(**options.pop('decision', {}))
-    views_per_camera = options.pop('views_per_camera', 0)
     clock = Clock()
     config = RejectNodeConfig(cameras=('a', 'b'), **options)
-    return ObjectTracker(config, decision, clock, views_per_camera=views_per_camera), clock
+    return ObjectTracker(config, decision, clock), clock
 
 
 def view(camera='a', score=1.0, verdict=None, identity=''):
@@ -271,16 +270,17 @@ def test_each_camera_must_give_its_images():
     assert len(tracker.on_result('r', 2, view('b'), 1.0)) == 1
 
 
-def test_on_a_belt_each_camera_of_the_trigger_gives_the_images_of_the_layout():
-    tracker, clock = make(views_per_camera=2, object_timeout=9.0)
+def test_along_a_belt_results_tell_how_many_images_their_camera_takes():
+    tracker, clock = make(object_timeout=9.0)
+    told = {'expected_views': 2}
     tracker.on_trigger('p', 5, [], 0, NOWHERE)
     for stamp in (10, 20):
-        assert tracker.on_result('p', stamp, view('a'), 1.0) == []
-    assert tracker.on_result('p', 30, view('b'), 1.0) == []
-    (decision,) = tracker.on_result('p', 40, view('b', 9.0), 1.0)
+        assert tracker.on_result('p', stamp, view('a'), 1.0, **told) == []
+    assert tracker.on_result('p', 30, view('b'), 1.0, **told) == []
+    (decision,) = tracker.on_result('p', 40, view('b', 9.0), 1.0, **told)
     assert decision.verdict.verdict == Verdict.REJECT and decision.verdict.num_views == 4
     tracker.on_trigger('only a', 50, ['a'], 0, NOWHERE)
-    tracker.on_result('only a', 60, view('a'), 1.0)
+    assert tracker.on_result('only a', 60, view('a'), 1.0, **told) == []
     clock.now += 9
     (decision,) = tracker.on_time()
     assert '1 of 2 views came within 9 s, missing: a' in decision.verdict.message

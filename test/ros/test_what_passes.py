@@ -103,7 +103,7 @@ def test_nonsense_on_the_belt_ends_nothing_and_each_camera_gives_its_images(line
         association='belt',
         belt_layout=str(layout),
         queue_size=5,
-        reject={'belt_layout': str(layout), 'object_timeout': 10.0},
+        reject={'object_timeout': 10.0},
     )
     line.wait_connected()
 

@@ -211,6 +211,7 @@ def result_to_message(
     object_threshold: float = math.nan,
     seconds: float = 0.0,
     object_type: str = '',
+    expected_views: int = 0,
 ) -> InspectionResult:
     """InspectionResult of an Inspection.
 
@@ -222,6 +223,7 @@ def result_to_message(
         object_threshold: limit for the views of the object together; NaN unknown.
         seconds: from arrival of the image to now.
         object_type: product that it was inspected as.
+        expected_views: images of the piece that this camera takes; 0 = as its triggers say.
     """
     message = InspectionResult(
         header=header,
@@ -241,6 +243,7 @@ def result_to_message(
         step_names=list(inspection.timings_ms),
         step_times_ms=[float(value) for value in inspection.timings_ms.values()],
         object_type=object_type,
+        expected_views=expected_views,
         piece_score=float(inspection.piece_score),
         piece_views=int(inspection.piece_views),
     )

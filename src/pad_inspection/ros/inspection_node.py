@@ -403,6 +403,7 @@ class InspectionNode(LifecycleNode):
             object_threshold=math.nan if info is None else info.object_threshold,
             seconds=seconds,
             object_type=product,
+            expected_views=self._intake.views_per_camera,
         )
         self._results.publish(inspection, message, model)
         return seconds

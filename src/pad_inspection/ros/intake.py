@@ -251,6 +251,11 @@ class Intake:
             self._node.get_logger().info(f'product on the line is now {message.data!r}')
         self._object_type = message.data
 
+    @property
+    def views_per_camera(self) -> int:
+        """Images of a piece that each camera takes along the belt; 0 = as triggers say."""
+        return 0 if self._layout is None else self._layout.views_per_camera
+
     # ---- pieces -----------------------------------------------------------------------------
 
     def object_id(self, queued: QueuedFrame) -> str:

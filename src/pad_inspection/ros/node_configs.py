@@ -272,11 +272,6 @@ class RejectNodeConfig(NodeOptions):
     required_cameras: tuple = option(
         (), 'cameras whose views must be judged: those of others never make up for them'
     )
-    belt_layout: str = option(
-        '',
-        'YAML file of the belt, as in inspection_node where association is belt: how many images '
-        'of a piece each camera takes',
-    )
     expected_views: int = option(
         0,
         'images of a piece without a trigger; 0: such a piece is rejected when its time is over',
@@ -388,15 +383,10 @@ class RejectNodeConfig(NodeOptions):
                 'taken for another one'
             )
         decision.check()
-        views = self.expected_views
-        if self.belt_layout:
-            layout = read_layout_of(Path(self.belt_layout), self.cameras)
-            views = layout.views_per_camera * len(self.cameras)
-        if 0 < views < decision.min_views:
+        if 0 < self.expected_views < decision.min_views:
             raise ValueError(
-                f'decision.min_views is {decision.min_views}, but only {views} views of an object '
-                f'come ({"belt_layout" if self.belt_layout else "expected_views"}): none would '
-                'ever pass'
+                f'decision.min_views is {decision.min_views}, but only {self.expected_views} '
+                'views of an object come (expected_views): none would ever pass'
             )
 
     def _check_gate(self) -> None:

@@ -41,7 +41,6 @@ class ObjectTracker:
         decision: DecisionConfig,
         clock: Callable[[], float] = time.monotonic,
         on_change: Callable[[Piece], None] = lambda piece: None,
-        views_per_camera: int = 0,
     ):
         """Start without any piece.
 
@@ -50,8 +49,6 @@ class ObjectTracker:
             decision: rules.
             clock: time, s.
             on_change: told of each new piece and of each new trigger of a piece.
-            views_per_camera: images of a piece that each camera of its trigger takes where pieces
-                are followed along the belt; 0 = one for each trigger that names the camera.
 
         Raises:
             ValueError: no piece could ever be decided in time for the gate.
@@ -60,7 +57,6 @@ class ObjectTracker:
         self._decision = decision
         self._clock = clock
         self._on_change = on_change
-        self._views_per_camera = views_per_camera
         self._pieces: dict[str, Piece] = {}
         self._decided: OrderedDict[str, Decided] = OrderedDict()
         self._last_now = -math.inf
@@ -151,6 +147,7 @@ class ObjectTracker:
         age: float = 0.0,
         restored: bool = False,
         model: tuple[str, ...] = (),
+        expected_views: int = 0,
     ) -> list[Decision]:
         """A view was inspected; gives the decision of its piece when that made it complete.
 
@@ -162,13 +159,14 @@ class ObjectTracker:
             age: time since the exposure, s.
             restored: this happened while the node was away.
             model: product, id and version of the model that judged it, empty = none.
+            expected_views: images that this camera takes of the piece, 0 = as triggers say.
         """
         if not object_id:
             # nothing was due in front of the camera: no piece may become of it
             self.counts['results without a piece'] += 1
             return []
         self._notice_jump()
-        result = ViewMessage(stamp_ns, view, object_threshold, model)
+        result = ViewMessage(stamp_ns, view, object_threshold, model, expected_views)
         piece = self._piece(object_id, stamp_ns, restored, is_trigger=False)
         if piece is None:
             if not restored:
@@ -197,6 +195,8 @@ class ObjectTracker:
             piece.views[key] = view
         if result.model:
             piece.models.add(result.model)
+        told = piece.told.get(view.camera_name, 0)
+        piece.told[view.camera_name] = max(told, result.expected_views)
         if len(piece.models) > 1:
             names = ', '.join(sorted(' '.join(filter(None, model)) for model in piece.models))
             piece.refuse(Reason.CONFLICT, f'its views were judged by different models: {names}')
@@ -328,12 +328,13 @@ class ObjectTracker:
         config = self._config
         if piece.triggers:
             cameras = piece.announced
-            if self._views_per_camera:
-                cameras = Counter(dict.fromkeys(cameras, self._views_per_camera))
         else:
             # each camera gives its share of what is expected of all
             each = config.expected_views // len(config.cameras)
             cameras = Counter({camera: each for camera in config.cameras if each})
+        if cameras:
+            # along a belt only who follows the piece knows how often each camera sees it
+            cameras |= Counter(piece.told)
         total = piece.expected_views or (0 if piece.triggers else config.expected_views)
         return cameras, max(total, cameras.total())
 

@@ -13,7 +13,6 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -27,14 +26,12 @@ from std_srvs.srv import Trigger
 
 from pad_inspection.decision import ObjectVerdict, StopRule
 from pad_inspection.ros import conversions, interfaces, parameters
-from pad_inspection.ros.belt_layout import read_layout_of
 from pad_inspection.ros.diagnostics import status
 from pad_inspection.ros.executor import QuickCallbackGroup
 from pad_inspection.ros.line_memory import LineMemory
 from pad_inspection.ros.liveliness import LivelinessWatch
 from pad_inspection.ros.message_age import MessageAge
 from pad_inspection.ros.node_clock import NodeClock
-from pad_inspection.ros.node_configs import RejectNodeConfig
 from pad_inspection.ros.object_tracker import ObjectTracker
 from pad_inspection.ros.reject_pictures import RejectPictures
 from pad_inspection.ros.runner import run
@@ -79,7 +76,6 @@ class RejectNode(Node):
             parameters.read_decision(self),
             self._clock_of_line.now,
             on_change=lambda piece: self._remembered(lambda memory: memory.save_open(piece)),
-            views_per_camera=_views_per_camera(config),
         )
         self._stop_rule = StopRule(config.stop_after_rejects, config.stop_after_undetermined)
         # never repeats after a restart without a log either: fewer than one piece a second pass
@@ -288,6 +284,7 @@ class RejectNode(Node):
                     since_arrival + duration.sec + duration.nanosec / 1e9,
                     restored=away is not None,
                     model=model if result.model_id else (),
+                    expected_views=result.expected_views,
                 )
             )
 
@@ -426,13 +423,6 @@ class RejectNode(Node):
         self._diagnostics.publish(
             status(self, 'decisions', text, values, warn=bool(texts), error=bool(faults))
         )
-
-
-def _views_per_camera(config: RejectNodeConfig) -> int:
-    """Images of a piece from each camera as the belt's layout says; 0 without a layout."""
-    if not config.belt_layout:
-        return 0
-    return read_layout_of(Path(config.belt_layout), config.cameras).views_per_camera
 
 
 def _seconds_since(info) -> float:

@@ -64,6 +64,7 @@ class Piece:
         fault: why it must not pass, whatever its views say; '' = nothing.
         fault_reason: the same as a Reason.
         views, thresholds: what came.
+        told: images in all that cameras take of it, where their results say so.
         models: id and version of each model that judged a view.
     """
 
@@ -81,6 +82,7 @@ class Piece:
     views: dict[tuple[str, int], ViewResult] = field(default_factory=dict)
     thresholds: list[float] = field(default_factory=list)
     models: set[tuple[str, ...]] = field(default_factory=set)
+    told: dict[str, int] = field(default_factory=dict)
 
     @property
     def last_ns(self) -> int:
@@ -103,12 +105,14 @@ class ViewMessage:
         view: what was found.
         object_threshold: the model's, NaN when unknown.
         model: product, id and version of the model that judged it, empty = none.
+        expected_views: images that its camera takes of the piece, 0 = as triggers say.
     """
 
     stamp_ns: int
     view: ViewResult
     object_threshold: float
     model: tuple[str, ...]
+    expected_views: int = 0
 
 
 @dataclass
