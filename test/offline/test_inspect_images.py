@@ -2,6 +2,7 @@
 
 import json
 import resource
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -28,12 +29,15 @@ def command(tmp_path, monkeypatch):
     return [str(word) for word in words], out
 
 
-@pytest.fixture
-def full_disk():
-    """After a call no file can be written that is longer than so many bytes."""
+@contextmanager
+def full_disk(size):
+    """Meanwhile no file can be written that is longer than so many bytes, pytest's log either."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_every_picture_gets_a_result(command, capsys):
@@ -47,19 +51,19 @@ def test_every_picture_gets_a_result(command, capsys):
     assert r'b\x1b[2J.png' in shown and '\x1b' not in shown
 
 
-def test_a_full_disk_is_one_line_and_nothing_is_cut(command, capsys, full_disk):
+def test_a_full_disk_is_one_line_and_nothing_is_cut(command, capsys):
     words, out = command
-    full_disk(500)
-    assert cli.main(words) == 2
+    with full_disk(500):
+        assert cli.main(words) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith('pad: error: ') and 'cannot write' in error and str(out) in error
     assert list(out.iterdir()) == []
 
 
-def test_a_disk_that_fills_up_keeps_what_is_whole(command, capsys, full_disk):
+def test_a_disk_that_fills_up_keeps_what_is_whole(command, capsys):
     words, out = command
-    full_disk(SIZE * SIZE * 4)  # a map has a header too
-    assert cli.main(words) == 2
+    with full_disk(SIZE * SIZE * 4):  # a map has a header too
+        assert cli.main(words) == 2
     assert 'a_map.npy' in capsys.readouterr().err.splitlines()[-1]
     assert [path.name for path in out.iterdir()] == ['a_overlay.png']
     assert images.read_rgb(out / 'a_overlay.png').shape == (SIZE, SIZE, 3)
