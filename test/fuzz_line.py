@@ -3,8 +3,8 @@
     python test/fuzz_line.py --messages 10000 --seed 0 --minutes 10    # make fuzz
 
 Once with triggers and once along a belt. At the end both nodes must be alive, every honest
-object must have exactly one signal, no defective one may have passed, those after the flood must
-be judged right, and the memory of the nodes must not have grown without bound. The same seed
+object must have exactly one signal, the right one, no defective one may have passed, and the
+memory of the nodes must not have grown without bound. The same seed
 sends the same messages. Exit code 1: something of it does not hold.
 """
 
@@ -35,8 +35,11 @@ S = 10**9
 # Forged results come on a topic of their own: a second publisher on that of a camera that is
 # inspected is noticed, and nothing passes.
 CAMERAS, FORGED = ['a', 'b'], 'forged'
+PRODUCT = 'small'
 IDS = ['', 'p', 'a' * 300, 'q' * 100_000, '\u00e4\u2603', 'x\ny', '\x1b[31m', '../../etc/passwd']
 IDS += ["'; DROP TABLE verdicts;--", 'nul\x01', '=1+1', ' ', '\u202e']
+URIS = ['/', '/dev/zero', 'file:///etc/passwd', 'package://\u2603/x', 'http://x']
+URIS += ['../' * 5000, 'q' * 100_000, '\x1b[31m\n']
 SECONDS = [0, 1, -(2**31), 2**31 - 1, 1_800_000_000]
 POSITIONS = [*SPECIALS, 3e38, 0.0, -1.0, 1e6]
 FLOATS = [*SPECIALS[:5], 3e38, -3e38]
@@ -72,8 +75,8 @@ class Fuzz:
             cameras=CAMERAS,
             trigger_timeout=0.5,
             camera_info_timeout=0.5,
-            queue_size=50,
-            object_type='small',
+            queue_size=1000,
+            object_type=PRODUCT,
             **options,
         )
         line.start_reject(
@@ -158,6 +161,14 @@ class Fuzz:
         message.position = [float(random.pick(POSITIONS)) for _ in range(random.pick([0, 1, 2]))]
         line.publisher(interfaces.BELT_STATE).publish(message)
 
+    def reload(self):
+        """Ask for a model that does not exist; tells whether that was refused."""
+        request = ReloadModel.Request(
+            model_uri=self.random.pick(URIS), object_type=self.random.pick(['', *IDS])
+        )
+        answer = self.line.call(ReloadModel, '/inspection_node/reload_model', request)
+        return answer.result != ReloadModel.Response.RESULT_SUCCESS
+
     def send_honest(self, seconds):
         """An object, every second one with a defect in one image."""
         line, number = self.line, len(self.honest)
@@ -166,7 +177,7 @@ class Fuzz:
         begin_ns = HONEST_NS + number * 60 * S
         line.publisher(interfaces.OBJECT_TYPE).publish(String(data=''))
         if not self.belt:
-            line.trigger(name, begin_ns, CAMERAS)
+            line.trigger(name, begin_ns, CAMERAS, product=PRODUCT)
             for camera in CAMERAS:
                 message = line.image(
                     defect and camera == 'b', header=line.header(camera, begin_ns)
@@ -177,7 +188,9 @@ class Fuzz:
         # the belt goes on 0.1 m/s; the object is before a after 1 s, before b after 4 s
         for tenth in range(-1, 2):
             self.move(begin_ns, tenth / 10)
-        line.trigger(name, begin_ns, CAMERAS, x=-0.1)
+        # an encoder tells all the time, so also before the trigger
+        line.spin(seconds)
+        line.trigger(name, begin_ns, CAMERAS, x=-0.1, product=PRODUCT)
         line.spin(seconds)
         for camera, at in (('a', 1.0), ('b', 4.0)):
             for moment in (at - 0.01, at + 0.01):
@@ -208,26 +221,23 @@ def run(belt, messages, seed, seconds, folder):
         fuzz = Fuzz(line, belt, seed)
         fuzz.start()
         line.spin(1.0)
-        before, end, sent = memory(line), time.monotonic() + seconds, 0
+        before, end, sent, faults = memory(line), time.monotonic() + seconds, 0, []
         bar = tqdm(total=messages, desc=f'{mode}, seed {seed}', unit='message')
         while sent < messages and time.monotonic() < end:
             fuzz.hostile()
             sent += 1
             bar.update()
             if sent % EVERY == 0:
+                # what the encoder is said to tell resets the belt: not while an object is on it
+                line.spin(0.5 if belt else 0.0)
                 fuzz.send_honest(0.05)
+                faults += [] if fuzz.reload() else ['a nonsensical model was loaded']
                 line.graph.check()
             if sent % 20 == 0:
                 line.spin(0.01)
         bar.close()
         if sent < messages:
             print(f'{mode}: the time was over after {sent} of {messages} messages')
-        answer = line.call(
-            ReloadModel,
-            '/inspection_node/reload_model',
-            ReloadModel.Request(model_uri='\x00' * 1000, object_type='x' * 1000),
-        )
-        faults = [] if answer.result else ['a nonsensical model was loaded']
         line.spin(6.0)
         flooded = len(fuzz.honest)
         for _ in range(AFTERWARDS):
@@ -246,12 +256,10 @@ def run(belt, messages, seed, seconds, folder):
         after = memory(line)
     twice = [name for name in fuzz.honest if len(told[name]) > 1]
     passed = [n for n, defect in fuzz.honest.items() if defect and not told[n][0].reject]
-    wrong = [n for n in list(fuzz.honest)[flooded:] if told[n][0].reject != fuzz.honest[n]]
-    good = [n for n in list(fuzz.honest)[:flooded] if not fuzz.honest[n]]
-    kept = sum(not told[name][0].reject for name in good)
+    wrong = [name for name, defect in fuzz.honest.items() if told[name][0].reject != defect]
     faults += [f'{len(names)} honest objects {what}: {names[:3]}' for what, names in (
         ('have two signals', twice), ('are defective and passed', passed),
-        ('after the flood are judged wrong', wrong),
+        ('are judged wrong', wrong),
     ) if names]  # fmt: skip
     wrong_messages = [told[name][0].message for name in wrong[:3]]
     faults += [f'for example: {text}' for text in wrong_messages]
@@ -263,7 +271,7 @@ def run(belt, messages, seed, seconds, folder):
     grown = ', '.join(f'{name} {before[name]:.0f} -> {mb:.0f} MB' for name, mb in after.items())
     print(
         f'{mode}: {sent} hostile messages, {len(signals)} signals; {flooded} honest objects '
-        f'meanwhile ({kept} of {len(good)} good ones passed), {AFTERWARDS} afterwards; {grown}'
+        f'meanwhile, {AFTERWARDS} afterwards; {grown}'
     )
     return [f'{mode}: {fault}' for fault in faults]
 

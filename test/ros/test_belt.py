@@ -139,6 +139,19 @@ def test_an_encoder_that_was_reset_loses_pieces():
     assert len(belt) == 0 and belt.counts['pieces lost track of'] == 1
 
 
+def test_a_trigger_after_a_reset_may_come_before_the_samples():
+    belt = with_encoder()
+    belt.add_travel(0, 7.0)
+    belt.add_travel(S, 7.5)
+    belt.add_trigger('lost', [], S)
+    belt.add_trigger('lost too', [], 2 * S - 1)
+    belt.add_trigger('p', [], 2 * S)
+    belt.add_travel(2 * S, -100.0)
+    assert len(belt) == 1 and belt.counts['pieces lost track of'] == 2
+    belt.add_travel(3 * S, -99.0)
+    assert belt.find('first', 3 * S) == Match('p')
+
+
 def test_what_was_seen_unannounced_becomes_a_piece():
     belt = BeltAssociation(layout(unannounced='inspect'))
     assert not belt.ignores_unknown

@@ -166,8 +166,8 @@ class BeltAssociation:
         Raises:
             ValueError: not a number.
         """
-        if not self._travel.add(stamp_ns, travel) and self._tracks:
-            self._forget('encoder resets')
+        if not self._travel.add(stamp_ns, travel):
+            self._forget('encoder resets', stamp_ns)
         self._place_triggers()
 
     def note_clock(self, camera: str, stamp_ns: int, monotonic: float) -> None:
@@ -181,12 +181,16 @@ class BeltAssociation:
         if abs(offset - before) > _CLOCK_JUMP_S and self._layout.speed:
             self._forget('clock jumps')
 
-    def _forget(self, why: str) -> None:
-        """Forget all pieces: where they are is not known any more."""
+    def _forget(self, why: str, since_ns: int | None = None) -> None:
+        """Forget the pieces: where they are is not known any more.
+
+        Those that came ``since_ns`` and are not placed yet may stay.
+        """
+        left = [one for one in self._unplaced if since_ns is not None and one[0] >= since_ns]
         self.counts[why] += 1
-        self.counts['pieces lost track of'] += len(self)
+        self.counts['pieces lost track of'] += len(self) - len(left)
         self._tracks.clear()
-        self._unplaced.clear()
+        self._unplaced = left
 
     def _place_triggers(self) -> None:
         """Put announced pieces on the belt once the travel at their moment is known."""

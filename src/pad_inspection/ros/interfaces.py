@@ -154,7 +154,7 @@ OBJECT_TYPE = Topic(
     'std_msgs/msg/String',
     'line controller',
     1,
-    'product on the line, for images that arrive from now on; read where `bundles` has several',
+    'product on the line, for images that arrive from now on; one without a model is rejected',
     latched=True,
 )
 MODEL_INFO = Topic(

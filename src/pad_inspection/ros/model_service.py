@@ -21,6 +21,7 @@ from pad_inspection.ros.model_loading import (
 )
 from pad_inspection.ros.models import ModelSet
 from pad_inspection.ros.node_configs import InspectionNodeConfig
+from pad_inspection.text_safety import MAX_TEXT_LENGTH, printable
 
 
 class LoadingStoppedError(RuntimeError):
@@ -116,14 +117,15 @@ class ModelService:
 
     def _on_reload(self, request, response):
         """Load another model beside the running one and swap it in between two images."""
-        response.result, response.message = self._reload(request, response)
+        response.result, message = self._reload(request, response)
+        response.message = printable(message, MAX_TEXT_LENGTH)
         models = self.models
         model = None if models is None else models.get(request.object_type)
         if model is not None:
             response.model = conversions.model_info_to_message(
                 model.info, model.loaded_at, request.object_type
             )
-        text = f'reload_model {request.model_uri!r}: {response.message}'
+        text = f'reload_model {printable(request.model_uri)!r}: {response.message}'
         # two lines on purpose: rclpy raises when one line logs with different severities
         if response.result == response.RESULT_SUCCESS:
             self._node.get_logger().info(text)
