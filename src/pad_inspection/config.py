@@ -83,7 +83,9 @@ class LocalizationConfig(CheckedOptions):
         '', 'MATLAB file of netvlad (VGG16-NetVLAD-Pitts30K.mat)', as_before=True
     )
     max_keypoints: int = option(1024, 'keypoints of an image', low=64, high=8192)
-    crop_px: int = option(512, 'the object is cropped and scaled to this size', unit='px', low=128)
+    crop_px: int = option(
+        512, 'the object is cropped and scaled to this size', unit='px', low=128, high=4096
+    )
     num_rotations: int = option(
         4, 'in-plane turns of the query that are tried (1, 2, 4 or 8)', choices=(1, 2, 4, 8)
     )
@@ -94,8 +96,8 @@ class LocalizationConfig(CheckedOptions):
         low=0.0,
         high=1.0,
     )
-    ransac_threshold_px: float = option(4.0, 'PnP inlier distance', unit='px', low=0.1)
-    min_inliers: int = option(30, 'fewer PnP inliers mean: not localised', low=4)
+    ransac_threshold_px: float = option(4.0, 'PnP inlier distance', unit='px', low=0.1, high=100.0)
+    min_inliers: int = option(30, 'fewer PnP inliers mean: not localised', low=4, high=8192)
     min_spread: int = option(
         24,
         'PnP inliers in fewer cells (1/16 of the object wide) mean: not localised; matches on '
@@ -104,7 +106,7 @@ class LocalizationConfig(CheckedOptions):
         high=200,
     )
     max_hypotheses: int = option(3, 'poses that are verified by rendering', low=1, high=20)
-    seed: int = option(0, 'seed of RANSAC', low=0)
+    seed: int = option(0, 'seed of RANSAC', low=0, high=2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,9 @@ class RefinementConfig(CheckedOptions):
     """Photometric refinement of the pose against the splats, and verification."""
 
     max_steps: int = option(40, 'steps at most; 0 = no refinement', low=0, high=1000)
-    coarse_factor: int = option(2, 'render at 1/factor of the image for the first half', low=1)
+    coarse_factor: int = option(
+        2, 'render at 1/factor of the image for the first half', low=1, high=16
+    )
     min_silhouette_iou: float = option(
         0.7,
         'least overlap of the rendered and the segmented silhouette; calibration may raise it',
@@ -153,9 +157,11 @@ class BackgroundConfig(CheckedOptions):
         choices=('patchmatch', 'telea', 'lama', 'none'),
     )
     lama_weights: str = option('', "path of LaMa's TorchScript file")
-    dilation_px: int = option(5, 'the mask is grown by this before inpainting', unit='px', low=0)
+    dilation_px: int = option(
+        5, 'the mask is grown by this before inpainting', unit='px', low=0, high=500
+    )
     max_inpaint_px: int = option(
-        200, 'inpainting works at most at this size of the crop', unit='px', low=32
+        200, 'inpainting works at most at this size of the crop', unit='px', low=32, high=8192
     )
     composition: str = option(
         'alpha', 'alpha: C + (1-A) B; binary: paste by mask', choices=('alpha', 'binary')
@@ -203,13 +209,15 @@ class ComparisonConfig(CheckedOptions):
         'weight of the learnt comparison, which pad build trains on synthetic defects of the '
         'product; 0 = none',
         low=0.0,
+        high=100.0,
     )
-    color_weight: float = option(1.0, 'weight of the colour level; 0 = none', low=0.0)
+    color_weight: float = option(1.0, 'weight of the colour level; 0 = none', low=0.0, high=100.0)
     hue_weight: float = option(
         1.0,
         'weight of the level of colours at the same luminance, which shading and shadows leave '
         'alone; 0 = none',
         low=0.0,
+        high=100.0,
     )
     edge_weight: float = option(
         0.7, 'weight of a narrow band along the silhouette', low=0.0, high=1.0
@@ -235,7 +243,7 @@ class ComparisonConfig(CheckedOptions):
         low=0,
         high=16,
     )
-    blur_sigma_px: float = option(2.0, 'Gaussian blur of the map', unit='px', low=0.0)
+    blur_sigma_px: float = option(2.0, 'Gaussian blur of the map', unit='px', low=0.0, high=32.0)
     use_statistics: bool = option(True, 'weigh each level by its mean and spread in normal views')
     uncertainty_weight: float = option(
         0.5,
@@ -280,7 +288,7 @@ class ComparisonConfig(CheckedOptions):
         choices=('region', 'top_fraction', 'max'),
     )
     top_fraction: float = option(0.005, 'share of the compared pixels', low=0.0, high=1.0)
-    min_region_px: int = option(30, 'smaller regions are ignored', unit='px', low=1)
+    min_region_px: int = option(30, 'smaller regions are ignored', unit='px', low=1, high=10000)
 
 
 @dataclass(frozen=True)
