@@ -219,11 +219,14 @@ class Line:
         return answer.current_state.label
 
     def signals(self):
-        """Object id -> its one signal; fails when a piece has two."""
+        """Object id -> its one signal; fails when a piece has two.
+
+        One that may not have gone out before a crash is sent again with its number: the same one.
+        """
         found = {}
         for message in self.received[interfaces.REJECT_SIGNAL.name]:
-            assert message.object_id not in found, f'two signals of {message.object_id}'
-            found[message.object_id] = message
+            first = found.setdefault(message.object_id, message)
+            assert first.sequence == message.sequence, f'two signals of {message.object_id}'
         return found
 
     def diagnostics(self, kind):

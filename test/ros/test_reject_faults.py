@@ -124,7 +124,13 @@ def test_two_nodes_for_one_job_are_an_error_and_nothing_passes(line):
 
     spec = NodeSpec('reject_node', {'cameras': ['left']}, node_name='reject_node_2')
     line.graph.start(spec)
-    line.wait(lambda: 'reject signals' in diagnostics(line)[0].message, 'error')
+
+    def both_know():
+        arrays = line.received[interfaces.DIAGNOSTICS.name]
+        told = {s.name: s.message for array in arrays for s in array.status}
+        return sum('reject signals' in text for text in told.values()) == 2
+
+    line.wait(both_know, 'errors')
     send(line, 'twice', 4000)
     assert signal_of(line, 'twice').reject
 

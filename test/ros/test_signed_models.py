@@ -19,7 +19,8 @@ def test_a_model_that_is_not_signed_is_not_loaded(line, demo_bundle):
 
     def start(bundle):
         values = {'bundle': str(bundle), 'require_signature': [str(public)]}
-        line.graph.start(NodeSpec('inspection_node', values))
+        program = ('-m', 'pad_inspection.ros.inspection_node')
+        line.graph.start(NodeSpec('inspection_node', values), program)
         line.wait(lambda: models, 'model_info')
 
     with pytest.raises(NodeDiedError, match='is not signed'):
