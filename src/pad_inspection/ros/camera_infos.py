@@ -25,6 +25,9 @@ _MAX_SIZE_PX = 2**24
 # Rectification may change focal lengths by this factor; by the smaller one where it has nothing to
 # do, which leaves room for rounding and cropping but not for another resolution.
 _MAX_ZOOM, _MAX_ZOOM_IF_STRAIGHT = 4.0, 1.5
+# Calibrations that are remembered: each image comes with the same one.
+_MAX_REMEMBERED = 64
+_remembered: dict[tuple, tuple[Camera, Lens | None]] = {}
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,6 @@ class Lens:
     coefficients: np.ndarray
 
 
-# absurd numbers overflow on their way to being refused
-@np.errstate(over='ignore', divide='ignore', invalid='ignore')
 def read_camera_info(info: CameraInfo, *, rectified: bool) -> tuple[Camera, Lens | None]:
     """Camera of the image that is sent, and what is to be done to it first.
 
@@ -58,6 +59,25 @@ def read_camera_info(info: CameraInfo, *, rectified: bool) -> tuple[Camera, Lens
         ValueError: not calibrated, not plausible, or an unknown distortion model; the message
             names the field.
     """
+    roi = info.roi
+    key = (
+        rectified, info.distortion_model, info.width, info.height, info.binning_x, info.binning_y,
+        roi.x_offset, roi.y_offset, roi.width, roi.height,
+        bytes(info.d), info.k.tobytes(), info.r.tobytes(), info.p.tobytes(),
+    )  # fmt: skip
+    found = _remembered.get(key)
+    if found is None:
+        found = _read(info, rectified)
+        if len(_remembered) >= _MAX_REMEMBERED:
+            _remembered.clear()
+        _remembered[key] = found
+    return found
+
+
+# absurd numbers overflow on their way to being refused
+@np.errstate(over='ignore', divide='ignore', invalid='ignore')
+def _read(info: CameraInfo, rectified: bool) -> tuple[Camera, Lens | None]:
+    """See read_camera_info."""
     for name in ('d', 'k', 'r', 'p'):
         if not np.isfinite(getattr(info, name)).all():
             raise ValueError(f'CameraInfo.{name} holds NaN or infinity')
