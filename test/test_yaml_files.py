@@ -29,3 +29,25 @@ def test_what_cannot_be_meant_is_told_in_one_line(tmp_path, content, words):
     with pytest.raises(ValueError, match=words) as caught:
         read_yaml(path)
     assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('a: &a {x: *a}', 'nested too deeply'),
+        ('[' * 60 + ']' * 60, 'nested too deeply'),
+        (
+            'a: &a [x, x, x, x, x, x, x, x, x]\n'
+            + ''.join(
+                f'{new}: &{new} [{", ".join([f"*{old}"] * 9)}]\n'
+                for old, new in zip('abcdefgh', 'bcdefghi')
+            ),
+            'more than 100000 values',
+        ),
+    ],
+)
+def test_what_has_no_end_is_refused(tmp_path, text, words):
+    path = tmp_path / 'a.yaml'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_yaml(path)

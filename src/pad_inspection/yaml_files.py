@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-# Mappings and lists inside of one another.
-_MAX_DEPTH = 50
+# Mappings and lists inside of one another; values in all, those of aliases each time.
+_MAX_DEPTH, _MAX_VALUES = 50, 100_000
 
 
 class _Loader(yaml.SafeLoader):
@@ -27,14 +27,23 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _check_depth(content: Any, left: int = _MAX_DEPTH) -> None:
-    """Refuse an anchor inside of itself, which has no end."""
-    if not left:
-        raise RecursionError
-    children = content.values() if isinstance(content, dict) else content
-    if isinstance(content, dict | list):
-        for child in children:
-            _check_depth(child, left - 1)
+def _check_extent(content: Any) -> None:
+    """Refuse what has no end or grows without bound: anchors inside of themselves or one another.
+
+    Raises:
+        ValueError: it is nested too deeply, or holds too much.
+    """
+    waiting, seen = [(content, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        seen += 1
+        if depth > _MAX_DEPTH:
+            raise ValueError('not YAML of use: nested too deeply')
+        if seen > _MAX_VALUES:
+            raise ValueError(f'not YAML of use: more than {_MAX_VALUES} values')
+        if isinstance(value, dict | list):
+            children = value.values() if isinstance(value, dict) else value
+            waiting += [(child, depth + 1) for child in children]
 
 
 def read_yaml(path: Path) -> Any:
@@ -46,9 +55,9 @@ def read_yaml(path: Path) -> Any:
     """
     try:
         content = yaml.load(Path(path).read_text(encoding='utf-8'), Loader=_Loader)
-        _check_depth(content)
-        return content
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f'not YAML: {" ".join(str(error).split())}') from error
     except RecursionError as error:
         raise ValueError('not YAML of use: nested too deeply') from error
+    _check_extent(content)
+    return content
