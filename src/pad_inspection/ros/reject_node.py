@@ -67,6 +67,7 @@ class RejectNode(Node):
         parameters.declare(self, 'reject_node')
         config = parameters.read_own(self, 'reject_node')
         self._config = config
+        self.finished: int | None = None
         self._clock_of_line = NodeClock(self)
         self._age = MessageAge(self._clock_of_line)
         self._throttle = Throttle(_LOG_PERIOD_S, self.get_logger())
@@ -330,7 +331,15 @@ class RejectNode(Node):
         """Send one signal for each decided piece; look again when the next is due."""
         for decision in decisions:
             self._sequence += 1
-            verdict = self._send(decision, self._sequence, self.get_clock().now().nanoseconds)
+            try:
+                verdict = self._send(decision, self._sequence, self.get_clock().now().nanoseconds)
+            except Exception as error:  # a signal that is not out must not go unnoticed
+                self.finished = 1
+                text = f'{decision.object_id}: {type(error).__name__}: {error}'
+                self.get_logger().fatal(
+                    f'a signal could not be sent, the node ends: {printable(text, 500)}'
+                )
+                continue
             # pieces of the past say nothing about how the line runs now
             if not decision.restored and self._stop_rule.update(verdict):
                 self._publish_stop()
