@@ -98,7 +98,14 @@ def main() -> int:
     specs = [
         NodeSpec('viewer_node', {'cameras': CAMERAS, 'port': arguments.port}),
         NodeSpec('inspection_node', judging),
-        NodeSpec('reject_node', {'cameras': CAMERAS, 'object_timeout': PATIENCE_S}),
+        NodeSpec(
+            'reject_node',
+            {
+                'cameras': CAMERAS,
+                'object_timeout': PATIENCE_S,
+                'forget_after': PATIENCE_S,
+            },
+        ),
         NodeSpec('replay_node', replay),
     ]
     with tempfile.TemporaryDirectory() as folder, ReservedDomain() as domain:

@@ -104,10 +104,10 @@ class Line:
         self.wait_connected()
 
     def wait_served(self):
-        """Wait until reject_node hears an inspection node of each camera.
+        """Wait until reject_node hears an inspection node of each camera, and they know of it.
 
-        The ends of two other processes find each other when they like; what is sent before that is
-        lost.
+        The ends of two other processes find each other when they like, and not at once; what is
+        sent before that is lost.
         """
 
         def hears_all():
@@ -115,7 +115,19 @@ class Line:
             values = {} if found is None else {v.key: v.value for v in found.values}
             return values.get('without inspection node') == ''
 
+        def is_heard():
+            # this test, reject_node, and its watch over signs of life
+            told = {
+                value.key: int(value.value)
+                for array in self.listen(interfaces.DIAGNOSTICS)
+                for status in array.status
+                for value in status.values
+                if value.key.endswith(': listeners')
+            }
+            return told and min(told.values()) >= 3
+
         self.wait(hears_all, 'inspection nodes in the diagnostics of reject_node')
+        self.wait(is_heard, 'listeners in the diagnostics of inspection nodes')
 
     def start_line_controller(self, **parameters):
         self.graph.start(NodeSpec('line_controller_node', parameters))

@@ -429,6 +429,8 @@ class InspectionNode(LifecycleNode):
             is_open, queued = intake.is_open, len(intake.queue)
             counts = intake.queue.update_association(lambda association: {**association.counts})
             extra |= {name: str(count) for name, count in counts.items()}
+        if (results := self._results) is not None:
+            extra |= results.listeners()
         reports = [
             monitor.inspection_report(active=is_open, queued=queued, extra=extra),
             monitor.camera_report(active=is_open),

@@ -57,6 +57,14 @@ class ResultPublisher:
             self._tf_message, topic.name, interfaces.qos(topic)
         )
 
+    def listeners(self) -> dict[str, str]:
+        """How many subscriptions each camera's results reach, for diagnostics."""
+        return {
+            f'{camera}: listeners': str(publisher.get_subscription_count())
+            for (camera, topic), publisher in [*self._publishers.items()]
+            if topic == interfaces.RESULTS.name
+        }
+
     def flush(self) -> None:
         """Wait a little until all results have reached their subscribers."""
         for (_, topic), publisher in self._publishers.items():
